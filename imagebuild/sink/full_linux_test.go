@@ -1,0 +1,64 @@
+package sink
+
+import (
+	"bytes"
+	"errors"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"golang.org/x/sys/unix"
+)
+
+// A disk that fills up half-way is told as such, and nothing is left on it.
+func TestRawDiskFull(t *testing.T) {
+	dir := t.TempDir()
+	if err := unix.Mount("tmpfs", dir, "tmpfs", 0, "size=256k"); err != nil {
+		if os.Getenv("CI") == "true" {
+			t.Fatalf("CI must be able to mount a small tmpfs: %v", err)
+		}
+		t.Skipf("a small tmpfs is needed, which takes root: %v", err)
+	}
+	defer unix.Unmount(dir, unix.MNT_DETACH)
+	r, err := CreateRaw(filepath.Join(dir, "node.img"), 1<<20)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = r.Write(bytes.Repeat([]byte("x"), 1<<20))
+	var full *SpaceError
+	if !errors.As(err, &full) || full.Dir != dir {
+		t.Fatalf("got %v, want a SpaceError for %s", err, dir)
+	}
+	r.Abort()
+	if left := names(t, dir); len(left) != 0 {
+		t.Fatalf("left behind: %q", left)
+	}
+}
+
+// The holes are real: an image of zeros takes no room.
+func TestRawSparse(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "node.img")
+	r, err := CreateRaw(path, 64<<20)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := r.Zeros(32 << 20); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := r.Write(make([]byte, 32<<20)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := r.Finish(); err != nil {
+		t.Fatal(err)
+	}
+	if err := r.Publish(); err != nil {
+		t.Fatal(err)
+	}
+	var st unix.Stat_t
+	if err := unix.Stat(path, &st); err != nil {
+		t.Fatal(err)
+	}
+	if st.Blocks*512 > 1<<20 {
+		t.Errorf("64 MiB of zeros take %d bytes on the disk", st.Blocks*512)
+	}
+}

@@ -1,0 +1,186 @@
+package sink
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"hash"
+	"os"
+	"path/filepath"
+)
+
+// blockSize is the unit in which runs of zeros become holes. It is the block
+// size of the common file systems: smaller holes would not save anything.
+const blockSize = 4096
+
+// zeroRun feeds the hash where the image is zero, without a buffer of its own
+// for every sink.
+var zeroRun [1 << 20]byte
+
+// Raw writes an image as it is, with holes where it is zero.
+type Raw struct {
+	file  *os.File
+	final string
+	size  int64 // of the image
+	off   int64 // how much of it was taken
+	hash  hash.Hash
+	state state
+}
+
+type state int
+
+const (
+	writing state = iota
+	finished
+	ended
+)
+
+// CreateRaw begins an image of size bytes that will be published at path. The
+// bytes go to a temporary file beside it, which only its owner can read: images
+// hold host keys and password hashes.
+func CreateRaw(path string, size int64) (*Raw, error) {
+	f, err := os.CreateTemp(filepath.Dir(path), TempPattern)
+	if err != nil {
+		return nil, fmt.Errorf("failed to create a temporary file for %s: %w", path, err)
+	}
+	r := &Raw{file: f, final: path, size: size, hash: sha256.New()}
+	if err := errors.Join(f.Chmod(0o600), makeSparse(f), f.Truncate(size)); err != nil {
+		r.Abort()
+		return nil, r.failed(err)
+	}
+	return r, nil
+}
+
+// TempPattern is the form of the names of unfinished files, in the notation of
+// [os.CreateTemp].
+const TempPattern = ".piimg-*.part"
+
+// Write implements [Sink].
+func (r *Raw) Write(p []byte) (int, error) {
+	if err := r.take(int64(len(p))); err != nil {
+		return 0, err
+	}
+	r.hash.Write(p)
+	start := r.off
+	for done := 0; done < len(p); {
+		skip := leadingZeros(p[done:], start+int64(done))
+		done += skip
+		n := untilZeros(p[done:], start+int64(done))
+		if n > 0 {
+			if _, err := r.file.WriteAt(p[done:done+n], start+int64(done)); err != nil {
+				return done, r.failed(err)
+			}
+		}
+		done += n
+	}
+	r.off += int64(len(p))
+	return len(p), nil
+}
+
+// Zeros implements [Sink].
+func (r *Raw) Zeros(n int64) error {
+	if err := r.take(n); err != nil {
+		return err
+	}
+	r.off += n
+	for n > 0 {
+		k := min(n, int64(len(zeroRun)))
+		r.hash.Write(zeroRun[:k])
+		n -= k
+	}
+	return nil
+}
+
+func (r *Raw) take(n int64) error {
+	if r.state != writing {
+		return fmt.Errorf("%s: written to after its end", r.final)
+	}
+	if n > r.size-r.off {
+		return fmt.Errorf("%s: more bytes than the image's %d", r.final, r.size)
+	}
+	return nil
+}
+
+// Finish implements [Sink].
+func (r *Raw) Finish() (Result, error) {
+	if r.state != writing || r.off != r.size {
+		return Result{}, fmt.Errorf("%s: ended after %d of %d bytes", r.final, r.off, r.size)
+	}
+	if err := r.file.Sync(); err != nil {
+		return Result{}, r.failed(err)
+	}
+	r.state = finished
+	res := Result{Path: r.final, Size: r.size}
+	r.hash.Sum(res.SHA256[:0])
+	return res, nil
+}
+
+// Publish implements [Sink].
+func (r *Raw) Publish() error {
+	if r.state != finished {
+		return fmt.Errorf("%s: published before it was finished", r.final)
+	}
+	if err := r.file.Close(); err != nil {
+		return r.failed(err)
+	}
+	if err := os.Rename(r.file.Name(), r.final); err != nil {
+		return fmt.Errorf("failed to publish %s: %w", r.final, err)
+	}
+	r.state = ended
+	return syncDir(filepath.Dir(r.final))
+}
+
+// Abort implements [Sink].
+func (r *Raw) Abort() {
+	if r.state == ended {
+		return
+	}
+	r.state = ended
+	// Nothing can be done about a failure here, and the error that led here is
+	// the one to report.
+	_ = r.file.Close()
+	_ = os.Remove(r.file.Name())
+}
+
+// failed names the image and, where the disk is full, the remedy.
+func (r *Raw) failed(err error) error {
+	if isNoSpace(err) {
+		return fmt.Errorf("failed to write %s: %w", r.final, &SpaceError{Dir: filepath.Dir(r.final), Err: err})
+	}
+	return fmt.Errorf("failed to write %s: %w", r.final, err)
+}
+
+// leadingZeros returns how many of p's first bytes can stay a hole; off is where
+// p begins in the file. Holes begin and end at block boundaries, or where p does:
+// the file was truncated, so what is not written is zero.
+func leadingZeros(p []byte, off int64) int {
+	n := 0
+	for n < len(p) {
+		k := toBoundary(off+int64(n), len(p)-n)
+		if !bytes.Equal(p[n:n+k], zeroRun[:k]) {
+			break
+		}
+		n += k
+	}
+	return n
+}
+
+// untilZeros returns how many of p's first bytes come before the next block of zeros.
+func untilZeros(p []byte, off int64) int {
+	n := 0
+	for n < len(p) {
+		k := toBoundary(off+int64(n), len(p)-n)
+		if bytes.Equal(p[n:n+k], zeroRun[:k]) {
+			break
+		}
+		n += k
+	}
+	return n
+}
+
+// toBoundary returns how many bytes there are from off to the next block
+// boundary, at most limit.
+func toBoundary(off int64, limit int) int {
+	return min(blockSize-int(off%blockSize), limit)
+}
