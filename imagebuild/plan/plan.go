@@ -1,11 +1,15 @@
 // Package plan describes what is to be changed in one image, as data.
 //
 // An [Edit] is one declarative change to one path of one partition. A plan is a
-// list of them, at most one for each path, so that plans can be printed,
-// compared, split into what all nodes share and what is one node's own, applied
-// in any order that puts removals before additions, and checked afterwards
-// against an image. The package knows nothing of Raspberry Pi OS: what is to be
-// changed, and why, is decided by the packages that make plans.
+// list of them, at most one for each path, so that plans can be printed
+// ([WriteText], [WriteJSON]), compared, joined ([Merge]), checked before
+// anything is touched ([Validate]), split into what all nodes share and what is
+// one node's own ([Split]), carried out ([Apply]) and read back ([Verify]). The
+// package knows nothing of Raspberry Pi OS: what is to be changed, and why, is
+// decided by the packages that make plans.
+//
+// The order of the edits in a plan means nothing. Apply takes them in an order
+// of its own: renames, then removals, then directories, then files and links.
 package plan
 
 import (
@@ -37,8 +41,12 @@ const (
 	// Symlink leaves a symbolic link to Edit.Target.
 	Symlink Op = "symlink"
 	// Remove leaves nothing at the path; a path that is not there is no error.
-	// A directory is removed with all that is below it.
+	// A directory is removed with all that is below it, except for what other
+	// edits of the plan put there: they come later.
 	Remove Op = "remove"
+	// Rename leaves at Path what was at Edit.From, and nothing at From. It comes
+	// before all other edits, which therefore name what is below by its new path.
+	Rename Op = "rename"
 )
 
 // Edit is one change to one path of one partition.
@@ -49,10 +57,12 @@ type Edit struct {
 	// within the partition.
 	Path string
 	Op   Op
+	// From is the old path of a Rename, in the same partition.
+	From string
 	// Mode holds the permission bits, with fs.ModeSetuid, fs.ModeSetgid and
-	// fs.ModeSticky where wanted. Ignored on a FAT partition and for symlinks.
+	// fs.ModeSticky where wanted. Ignored on a FAT partition, for symlinks and renames.
 	Mode fs.FileMode
-	// UID and GID own the path. Ignored on a FAT partition.
+	// UID and GID own the path. Ignored on a FAT partition and for renames.
 	UID, GID int
 	// Content is what Write leaves, unless Source is set.
 	Content []byte
@@ -61,7 +71,8 @@ type Edit struct {
 	Source *Source
 	// Target is where a symlink points.
 	Target string
-	// Time, if not zero, is the path's modification time; else the build's.
+	// Time, if not zero, is the modification time of a Write or Mkdir; else the
+	// file system's own stamp, which is the build's, stays.
 	Time time.Time
 	// Secret marks content that must never be printed.
 	Secret bool
@@ -72,8 +83,8 @@ type Edit struct {
 // Source is a file on the host: its size and hash are taken when the plan is
 // made, and checked when it is applied.
 type Source struct {
-	Path   string
-	Size   int64
+	Path   string // in the host's own form
+	Size   int64  // in bytes
 	SHA256 [32]byte
 }
 
