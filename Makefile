@@ -1,0 +1,67 @@
+# Everything that is built, checked and shown. `make help` lists it.
+
+GO         ?= go
+VERSION    ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+LDFLAGS    := -s -w -X main.version=$(VERSION)
+PLATFORMS  := linux/amd64 linux/arm64 darwin/amd64 darwin/arm64 windows/amd64 windows/arm64
+# staticcheck 2026.2.2. Kept out of go.mod: it is no part of the program.
+STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
+# The packages in which goroutines share data; the rest of the tests run without
+# the race detector, which makes them several times slower.
+RACE       ?= ./imagebuild ./imagebuild/layer ./imagebuild/source ./imagebuild/sink ./cmd/...
+FUZZTIME   ?= 30s
+
+.PHONY: help build test lint demo bench e2e reproducible fuzz fixtures release clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+build: ## build bin/piimg for this machine
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/ ./cmd/piimg
+
+test: ## install the tools that the tests compare with, then go vet and all tests
+	testdata/tools.sh
+	$(GO) vet ./...
+	$(GO) test ./...
+	@if [ "$$($(GO) env CGO_ENABLED)" = 1 ] && command -v "$$($(GO) env CC)" >/dev/null; then \
+		echo '$(GO) test -race $(RACE)'; $(GO) test -race $(RACE); \
+	else echo 'no C compiler: the race detector is left out'; [ "$(CI)" != true ]; fi
+
+lint: ## gofmt, go vet (three systems), staticcheck, shellcheck
+	@files=$$(git ls-files '*.go' | xargs gofmt -l); [ -z "$$files" ] || { echo "gofmt would change:"; echo "$$files"; exit 1; }
+	$(GO) vet ./...
+	GOOS=darwin $(GO) vet ./...
+	GOOS=windows $(GO) vet ./...
+	CGO_ENABLED=0 $(GO) run $(STATICCHECK) ./...
+	testdata/scripts.sh | xargs shellcheck
+
+demo: build ## build three nodes into demo/ from a small image: no root, no download
+	bin/piimg build --nodes testdata/demo/nodes.yaml --out demo --secrets demo/secrets.yaml
+	@ls -l demo
+
+reproducible: ## build twice on different days, in different places, and compare
+	testdata/reproducible.sh
+
+fuzz: ## run every fuzz target for FUZZTIME (30s)
+	@set -e; for p in $$($(GO) list ./...); do \
+		for f in $$($(GO) test -list '^Fuzz' "$$p" | grep '^Fuzz' || true); do \
+			echo "$$p $$f"; $(GO) test -run '^$$' -fuzz "^$$f\$$" -fuzztime $(FUZZTIME) "$$p"; \
+		done; done
+
+e2e: build ## build images from every packing and boot them under QEMU (see testdata/e2e)
+	testdata/e2e/run.sh
+
+bench: build ## seven nodes of a real-size image, beside a loop-mount script (root)
+	testdata/bench/run.sh
+
+fixtures: ## make the small images of testdata/images again
+	testdata/images/make.sh
+
+release: ## cross-build into bin/ for Linux, macOS and Windows
+	@set -e; for p in $(PLATFORMS); do \
+		out=bin/piimg-$${p%/*}-$${p#*/}; [ "$${p%/*}" != windows ] || out=$$out.exe; echo "$$out"; \
+		CGO_ENABLED=0 GOOS=$${p%/*} GOARCH=$${p#*/} $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o "$$out" ./cmd/piimg; \
+	done
+
+clean: ## remove what these targets made
+	rm -rf bin dist demo

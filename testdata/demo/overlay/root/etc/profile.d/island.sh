@@ -1,0 +1,3 @@
+# shellcheck shell=sh
+# Laid over the image by demo/nodes.yaml.
+export EDITOR=nano
