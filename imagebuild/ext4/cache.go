@@ -1,0 +1,197 @@
+package ext4
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"slices"
+
+	"github.com/diskfs/go-diskfs/filesystem"
+)
+
+// cacheLimit is how many bytes of metadata are held between operations.
+const cacheLimit = 16 << 20
+
+// buffer is one block of metadata. Its data is changed only through FS.edit
+// and FS.fresh, which keep what is needed to take the change back.
+type buffer struct {
+	blk      uint64
+	data     []byte
+	dirty    bool
+	verified bool // the checksum was found right, or does not exist
+	tx       uint64
+}
+
+// txn is one operation: everything it changed, to be taken back if it fails.
+type txn struct {
+	undo  []undo
+	freed map[uint64]struct{}
+	// Groups whose checksums must be made right when the operation ends.
+	blockBitmaps, inodeBitmaps, descs map[uint32]struct{}
+	super                             bool
+}
+
+type undo struct {
+	b        *buffer
+	data     []byte
+	dirty    bool
+	verified bool
+}
+
+// block returns block blk, from the cache or from the storage.
+func (fs *FS) block(blk uint64) (*buffer, error) {
+	if b, ok := fs.cache[blk]; ok {
+		return b, nil
+	}
+	if blk >= fs.sb.blocks {
+		return nil, corrupt("file system", 0, blk, "a block past the end (%d blocks) is referred to", fs.sb.blocks)
+	}
+	b := &buffer{blk: blk, data: make([]byte, fs.sb.blockSize)}
+	if err := fs.readStorage(b.data, int64(blk)*int64(fs.sb.blockSize)); err != nil {
+		return nil, err
+	}
+	fs.cache[blk] = b
+	return b, nil
+}
+
+// edit returns the data of b for changing, within an operation.
+func (fs *FS) edit(b *buffer) []byte {
+	if b.tx != fs.txID {
+		b.tx = fs.txID
+		fs.tx.undo = append(fs.tx.undo, undo{b, bytes.Clone(b.data), b.dirty, b.verified})
+	}
+	b.dirty = true
+	return b.data
+}
+
+// fresh returns a buffer of zeros for block blk, whatever the block held.
+func (fs *FS) fresh(blk uint64) (*buffer, error) {
+	b, ok := fs.cache[blk]
+	if !ok {
+		var err error
+		if b, err = fs.block(blk); err != nil {
+			return nil, err
+		}
+	}
+	clear(fs.edit(b))
+	b.verified = true
+	delete(fs.tx.freed, blk)
+	return b, nil
+}
+
+// replace makes data the contents of b, if it is not already.
+func (fs *FS) replace(b *buffer, data []byte) {
+	if !bytes.Equal(b.data, data) {
+		copy(fs.edit(b), data)
+	}
+}
+
+// update runs one operation. If fn fails, all that it changed in metadata is taken back.
+func (fs *FS) update(fn func() error) error {
+	if fs.readOnly {
+		return filesystem.ErrReadonlyFilesystem
+	}
+	if fs.closed {
+		return errClosed
+	}
+	fs.txID++
+	fs.tx = &txn{
+		freed:        map[uint64]struct{}{},
+		blockBitmaps: map[uint32]struct{}{}, inodeBitmaps: map[uint32]struct{}{}, descs: map[uint32]struct{}{},
+	}
+	err := fn()
+	if err == nil {
+		err = fs.sealGroups()
+	}
+	if err != nil {
+		fs.rollback()
+		return err
+	}
+	for blk := range fs.tx.freed {
+		delete(fs.cache, blk)
+	}
+	fs.tx = nil
+	return fs.trim()
+}
+
+func (fs *FS) rollback() {
+	for _, u := range slices.Backward(fs.tx.undo) {
+		copy(u.b.data, u.data)
+		u.b.dirty, u.b.verified, u.b.tx = u.dirty, u.verified, 0
+	}
+	fs.tx = nil
+	fs.reloadOpen()
+}
+
+// trim keeps the cache within its limit. No buffer may be in use.
+func (fs *FS) trim() error {
+	if len(fs.cache)*fs.sb.blockSize <= cacheLimit {
+		return nil
+	}
+	if err := fs.flush(); err != nil {
+		return err
+	}
+	clear(fs.cache)
+	return nil
+}
+
+// flush writes back what changed, in the order of blocks, and of each block
+// only the bytes from the first to the last that differ.
+func (fs *FS) flush() error {
+	var dirty []*buffer
+	for _, b := range fs.cache {
+		if b.dirty {
+			dirty = append(dirty, b)
+		}
+	}
+	slices.SortFunc(dirty, func(a, b *buffer) int {
+		if a.blk < b.blk {
+			return -1
+		}
+		return 1
+	})
+	old := make([]byte, fs.sb.blockSize)
+	for _, b := range dirty {
+		off := int64(b.blk) * int64(fs.sb.blockSize)
+		if err := fs.readStorage(old, off); err != nil {
+			return err
+		}
+		lo, hi := 0, len(old)
+		for lo < hi && old[lo] == b.data[lo] {
+			lo++
+		}
+		for lo < hi && old[hi-1] == b.data[hi-1] {
+			hi--
+		}
+		if lo < hi {
+			if err := fs.writeStorage(b.data[lo:hi], off+int64(lo)); err != nil {
+				return err
+			}
+		}
+		b.dirty = false
+	}
+	return nil
+}
+
+// readStorage fills p from byte off of the file system.
+func (fs *FS) readStorage(p []byte, off int64) error {
+	n, err := fs.storage.ReadAt(p, fs.start+off)
+	if n == len(p) {
+		return nil
+	}
+	if err == nil || err == io.EOF {
+		err = io.ErrUnexpectedEOF
+	}
+	return fmt.Errorf("read %d bytes at %d of the image: %w", len(p), fs.start+off, err)
+}
+
+func (fs *FS) writeStorage(p []byte, off int64) error {
+	n, err := fs.writable.WriteAt(p, fs.start+off)
+	if err == nil && n < len(p) {
+		err = io.ErrShortWrite
+	}
+	if err != nil {
+		return fmt.Errorf("write %d bytes at %d of the image: %w", len(p), fs.start+off, err)
+	}
+	return nil
+}

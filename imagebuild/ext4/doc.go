@@ -1,0 +1,41 @@
+// Package ext4 reads and edits ext2, ext3 and ext4 file systems in place, in
+// plain Go and without mounting them.
+//
+// # The format, as far as it goes
+//
+// A file system is cut into groups of blocks. The superblock, at byte 1024,
+// holds what is true of the whole: sizes, counters, and three words of feature
+// flags (compatible, incompatible, read-only compatible) by which software
+// knows whether it may read or write. A table of descriptors after it says of
+// each group where its two bitmaps and its table of inodes lie, and how much is
+// free. An inode holds a file's owner, mode, times and size, and 60 bytes that
+// lead to its blocks: a tree of extents, or in older files pointers and blocks
+// of pointers. Directories are files made of entries; large ones have a hash
+// index laid over their blocks so that older software sees free space where
+// the index is. With metadata_csum every one of these structures carries a
+// CRC-32C; with gdt_csum (uninit_bg) the descriptors alone carry a CRC-16.
+//
+// The format is documented in the Linux kernel under
+// Documentation/filesystems/ext4, and by e2fsprogs, whose e2fsck is the judge
+// of everything that this package writes.
+//
+// # How an edit comes about
+//
+// Blocks of metadata pass through a cache; each operation notes what it changes
+// there, makes the checksums right as its last step, and if it fails for want
+// of space or because it met a corrupt structure, all of it is taken back.
+// [FS.Sync] and [FS.Close] write back the bytes that really differ. The
+// contents of files are written straight to the storage. The journal is left
+// alone: it must be empty, which a cleanly unmounted file system's is.
+//
+// Allocation is first fit from a goal that depends on nothing but the file
+// system and the order of operations, and times and generation numbers come
+// from [Options]; the same edits to the same image give the same bytes.
+//
+// # Names
+//
+// Names are paths of io/fs: slash-separated, relative to the file system's
+// root, which is ".". The methods of io/fs insist on that; all others also
+// take a leading slash. Symbolic links are followed within the file system, as
+// if its root were the system's: no path leads out.
+package ext4
