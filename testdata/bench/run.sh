@@ -1,0 +1,107 @@
+#!/bin/bash
+# run.sh     how long seven nodes take, beside a loop-mount script (root)
+#
+# Base image: the bootable Bookworm one (about 2 GB) of ../pi-image, as .img and as
+# .img.xz (xz -6, blocks of 24 MiB, as published). The work: seven raw images with
+# the same edits, synced to disk, and the SHA-256 of each. Runs take turns (piimg,
+# script, piimg, ...), each after the caches' dirty pages have been written; the
+# table has the medians, their ratio, and the peak memory of the largest process.
+#
+#   RUNS             pairs for each packing            (default 5)
+#   PIIMG            the program                       (default bin/piimg)
+#   PIIMG_E2E_CACHE  where base images are kept, as for ../e2e/run.sh
+#   BENCH_WORK       scratch folder, 16 GB free        (default: a temporary one)
+#
+# Only the script needs root; piimg does what it does as any user.
+set -euo pipefail
+here=$(cd "$(dirname "$0")" && pwd)
+pi_image=$here/../pi-image
+# shellcheck source=../pi-image/lib.sh
+. "$pi_image/lib.sh"
+# shellcheck source=../e2e/lib.sh
+. "$here/../e2e/lib.sh"
+[ "$(id -u)" = 0 ] || die "the loop-mount script needs root"
+need time=time xz=xz-utils mcopy=mtools python3=python3-minimal losetup=util-linux
+piimg=$(realpath "${PIIMG:-$here/../../bin/piimg}")
+cache=${PIIMG_E2E_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/piimg-e2e}
+runs=${RUNS:-5}
+work=$(mktemp -d "${BENCH_WORK:-${TMPDIR:-/tmp}}/piimg-bench.XXXXXX")
+trap 'unmount_trees; rm -rf "$work"' EXIT
+base=$(base_image bookworm)
+xz_base=$cache/bookworm-amd64.img.xz
+[ -w "$cache" ] || xz_base=$work/bookworm-amd64.img.xz
+if [ ! -e "$xz_base" ] || [ "$base" -nt "$xz_base" ]; then
+	log "packing the base (once)"
+	xz -6 -T0 -c "$base" >"$xz_base.new"
+	mv "$xz_base.new" "$xz_base"
+fi
+
+names=(tom-nook isabelle blathers celeste kapp-n leif redd)
+nodes_file() { # nodes_file BASE
+	cat <<-YAML
+		image: {path: $1}
+		cluster: {name: bench, network: 10.0.0.0/24, gateway: 10.0.0.1, dns: [1.1.1.1, 9.9.9.9]}
+		defaults:
+		  user:
+		    name: pi
+		    password: {hash: "\$6\$piimgdemopasswor\$SXNmSTAjjcyJk/x3l5Jqpv9mjz6Ldq4ZSHSBKDOpVtqVzyY5.pmSILWBMaHgrVCEqMmDu7RH2ZDw.8LCzV1aa/"}
+		    authorizedKeys: [$here/../demo/demo.pub]
+		  timezone: Europe/Berlin
+		  locale: en_GB.UTF-8
+		  keymap: gb
+		  cmdline: [cgroup_enable=memory]
+		  files:
+		    - {path: /etc/motd, content: "hello\\n", mode: "0644", owner: root:root}
+		nodes:
+	YAML
+	local i
+	for i in "${!names[@]}"; do echo "  - {hostname: ${names[i]}, ip: 10.0.0.$((50 + i))}"; done
+}
+nodes_file "$base" >"$work/img.yaml"
+nodes_file "$xz_base" >"$work/img.xz.yaml"
+cp "$here/edit.sh" "$work/"
+
+log "making the script's edits from piimg's plans"
+"$piimg" build --quiet --nodes "$work/img.yaml" --secrets "$work/secrets.yaml" --out "$work/warm" --only "${names[0]}" >/dev/null
+"$piimg" plan --json --nodes "$work/img.yaml" --secrets "$work/secrets.yaml" >"$work/plan.json"
+rm -rf "$work/warm"
+trees "$base" "$work/tree"
+python3 "$here/edits.py" "$work/plan.json" "$work/edits" "$work/tree/root"
+unmount_trees
+log "$(jq -r '(.plans? // .)[0].edits | length' "$work/plan.json") edits a node"
+
+# once NAME WHAT COMMAND...  runs it; appends seconds and the peak of KiB to NAME.WHAT.
+once() {
+	local name=$1 what=$2
+	shift 2
+	rm -rf "$work/out"
+	sync
+	command time -f '%e %M' -o "$work/time" "$@" >"$work/log" 2>&1 || { cat "$work/log" >&2; die "$what failed"; }
+	tail -n 1 "$work/time" >>"$work/$name.$what"
+	log "$name $what: $(tail -n 1 "$work/time")"
+}
+median() { sort -n | awk '{ v[NR] = $1 } END { print (v[int((NR + 1) / 2)] + v[int(NR / 2) + 1]) / 2 }'; }
+for packing in img img.xz; do
+	from=$base
+	[ "$packing" = img ] || from=$xz_base
+	cat "$from" >/dev/null # both sides read it from the page cache
+	for _ in $(seq "$runs"); do
+		once "$packing" piimg "$piimg" build --quiet --nodes "$work/$packing.yaml" --secrets "$work/secrets.yaml" --out "$work/out"
+		once "$packing" script env EDITS="$work/edits" "$work/edit.sh" "$from" "$work/out" "${names[@]}"
+	done
+done
+rm -rf "$work/out"
+
+printf '\n%s, %s processors, %d runs each; base image %d MiB, %s MiB as .img.xz; %d nodes\n\n' \
+	"$(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | head -n 1)" "$(nproc)" "$runs" \
+	$(($(stat -c %s "$base") >> 20)) $(($(stat -c %s "$xz_base") >> 20)) ${#names[@]}
+printf '| from | piimg, s (min–max) | script, s (min–max) | piimg ÷ script | piimg peak, MiB | script peak, MiB |\n'
+printf '| --- | --- | --- | --- | --- | --- |\n'
+range() { awk '{ print $1 }' "$1" | sort -n | awk 'NR == 1 { a = $1 } { b = $1 } END { printf "%.1f–%.1f", a, b }'; }
+peak() { awk '$2 > m { m = $2 } END { printf "%.0f", m / 1024 }' "$1"; }
+for packing in img img.xz; do
+	p=$(awk '{ print $1 }' "$work/$packing.piimg" | median) s=$(awk '{ print $1 }' "$work/$packing.script" | median)
+	printf '| .%s | %.1f (%s) | %.1f (%s) | %.2f | %s | %s |\n' "$packing" \
+		"$p" "$(range "$work/$packing.piimg")" "$s" "$(range "$work/$packing.script")" \
+		"$(awk -v p="$p" -v s="$s" 'BEGIN { print p / s }')" "$(peak "$work/$packing.piimg")" "$(peak "$work/$packing.script")"
+done
