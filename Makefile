@@ -1,6 +1,7 @@
 # Everything that is built, checked and shown. `make help` lists it.
 
 GO         ?= go
+BUILDFLAGS := -trimpath -buildvcs=false
 VERSION    ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 LDFLAGS    := -s -w -X main.version=$(VERSION)
 PLATFORMS  := linux/amd64 linux/arm64 darwin/amd64 darwin/arm64 windows/amd64 windows/arm64
@@ -17,7 +18,7 @@ help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 build: ## build bin/piimg for this machine
-	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/ ./cmd/piimg
+	CGO_ENABLED=0 $(GO) build $(BUILDFLAGS) -ldflags '$(LDFLAGS)' -o bin/ ./cmd/piimg
 
 test: ## install the tools that the tests compare with, then go vet and all tests
 	testdata/tools.sh
@@ -48,8 +49,8 @@ fuzz: ## run every fuzz target for FUZZTIME (30s)
 			echo "$$p $$f"; $(GO) test -run '^$$' -fuzz "^$$f\$$" -fuzztime $(FUZZTIME) "$$p"; \
 		done; done
 
-e2e: build ## build images from every packing and boot them under QEMU (see testdata/e2e)
-	testdata/e2e/run.sh
+e2e: build ## build images from every packing and boot them under QEMU; ERAS='stretch bookworm'
+	testdata/e2e/run.sh $(ERAS)
 
 bench: build ## seven nodes of a real-size image, beside a loop-mount script (root)
 	testdata/bench/run.sh
@@ -60,7 +61,7 @@ fixtures: ## make the small images of testdata/images again
 release: ## cross-build into bin/ for Linux, macOS and Windows
 	@set -e; for p in $(PLATFORMS); do \
 		out=bin/piimg-$${p%/*}-$${p#*/}; [ "$${p%/*}" != windows ] || out=$$out.exe; echo "$$out"; \
-		CGO_ENABLED=0 GOOS=$${p%/*} GOARCH=$${p#*/} $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o "$$out" ./cmd/piimg; \
+		CGO_ENABLED=0 GOOS=$${p%/*} GOARCH=$${p#*/} $(GO) build $(BUILDFLAGS) -ldflags '$(LDFLAGS)' -o "$$out" ./cmd/piimg; \
 	done
 
 clean: ## remove what these targets made

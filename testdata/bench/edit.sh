@@ -40,7 +40,7 @@ for node in "$@"; do
 	loop=$(losetup -f --show -o $(($(u32 "$img.tmp" 470) * 512)) --sizelimit $(($(u32 "$img.tmp" 474) * 512)) "$img.tmp")
 	mount "$loop" "$mnt"
 	while read -r path; do rm -rf "${mnt:?}/$path"; done <"$edits/remove"
-	cp -a --no-preserve=timestamps "$edits/root/." "$mnt/"
+	cp -a --remove-destination --no-preserve=timestamps "$edits/root/." "$mnt/"
 	while read -r owner mode path; do
 		chown -h "$owner" "$mnt/$path"
 		[ "$mode" = - ] || chmod "$mode" "$mnt/$path"

@@ -36,6 +36,7 @@ if [ ! -e "$xz_base" ] || [ "$base" -nt "$xz_base" ]; then
 	mv "$xz_base.new" "$xz_base"
 fi
 
+hash=$(sed -n 's/.*{hash: "\(.*\)"}.*/\1/p' "$here/../demo/nodes.yaml")
 names=(tom-nook isabelle blathers celeste kapp-n leif redd)
 nodes_file() { # nodes_file BASE
 	cat <<-YAML
@@ -44,7 +45,7 @@ nodes_file() { # nodes_file BASE
 		defaults:
 		  user:
 		    name: pi
-		    password: {hash: "\$6\$piimgdemopasswor\$SXNmSTAjjcyJk/x3l5Jqpv9mjz6Ldq4ZSHSBKDOpVtqVzyY5.pmSILWBMaHgrVCEqMmDu7RH2ZDw.8LCzV1aa/"}
+		    password: {hash: "$hash"}
 		    authorizedKeys: [$here/../demo/demo.pub]
 		  timezone: Europe/Berlin
 		  locale: en_GB.UTF-8

@@ -135,7 +135,7 @@ failed_units='systemctl --failed --no-legend --plain | cut -d " " -f 1 | sort'
 # after_reboot VM BOOTS  waits for boot number BOOTS and its ssh server.
 after_reboot() {
 	local end=$((SECONDS + 600))
-	while [ $SECONDS -lt $end ]; do
+	while [ "$SECONDS" -lt "$end" ]; do
 		[ "$(cat "$PI_IMAGE_TMP/vm/$1/boots")" -ge "$2" ] && on "$1" true 2>/dev/null && return 0
 		sleep 2
 	done
