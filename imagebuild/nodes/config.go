@@ -15,6 +15,8 @@ type Config struct {
 	Image   Image
 	Cluster Cluster
 	Nodes   []Node // in the order of the file
+	// Notices are things that the user should know, and that are not wrong.
+	Notices []Problem
 }
 
 // Image says where the base image comes from: exactly one of Path and URL is set.

@@ -1,0 +1,97 @@
+package nodes
+
+import "github.com/piimg/piimg/imagebuild/nodes/strictyaml"
+
+// The types in this file are nodes.yaml as it stands in the file. The decoder
+// reads by them and the JSON Schema is generated from them, so that the two
+// cannot disagree: json tags name the keys, omitempty marks those that may be
+// left out, alias lists what people write instead (for hints), and the tag
+// strictyaml:"nullable" marks what a node may set to null to take a default back.
+
+// value is a value with its place in the file.
+type value[T any] = strictyaml.Value[T]
+
+// text is a string with its place in the file.
+type text = value[string]
+
+// list is a list of strings.
+type list = []text
+
+type document struct {
+	Image    value[imageDoc]         `json:"image" alias:"base,baseimage,base_image" jsonschema_description:"The base image: an untouched Raspberry Pi OS Lite image, as a file or a download."`
+	Cluster  value[clusterDoc]       `json:"cluster" alias:"network" jsonschema_description:"What the nodes have in common."`
+	Defaults value[settingsDoc]      `json:"defaults,omitempty" alias:"default,common,global" jsonschema_description:"Settings of all nodes. A node's own value replaces the default as a whole, lists included; only the keys of user are merged one by one. A node takes a default back with null."`
+	Nodes    value[[]value[nodeDoc]] `json:"nodes" alias:"node,hosts,machines" jsonschema:"minItems=1" jsonschema_description:"The nodes, one Raspberry Pi each."`
+}
+
+type imageDoc struct {
+	Path   text `json:"path,omitempty" alias:"file,source" jsonschema_description:"The image file: .img, or packed as .img.xz, .zip, .img.gz or .img.zst. Relative to the folder of this file; ~ is the home folder."`
+	URL    text `json:"url,omitempty" alias:"uri,link" jsonschema_description:"Where to download the image from; https only. Needs sha256."`
+	SHA256 text `json:"sha256,omitempty" alias:"sha,hash,checksum,sha256sum,digest" jsonschema_description:"The SHA-256 of the file as it is downloaded, in hex. Optional for a path."`
+}
+
+type clusterDoc struct {
+	Name    text        `json:"name" jsonschema:"example=villagers" jsonschema_description:"The cluster's name: lower-case letters, digits and hyphens. The secrets belong to it."`
+	Network text        `json:"network,omitempty" alias:"subnet,cidr,net" jsonschema:"example=10.0.0.0/24" jsonschema_description:"The IPv4 network of the static addresses, such as 10.0.0.0/24."`
+	Gateway text        `json:"gateway,omitempty" alias:"router,gw" jsonschema:"example=10.0.0.1" jsonschema_description:"The IPv4 address of the network's gateway. Without it, nodes with a static address reach their own network only."`
+	DNS     value[list] `json:"dns,omitempty" alias:"nameserver,nameservers,resolvers" jsonschema_description:"The IPv4 addresses of the name servers of nodes with a static address."`
+}
+
+type nodeDoc struct {
+	Hostname text `json:"hostname" alias:"name,host" jsonschema:"example=isabelle" jsonschema_description:"The node's name: lower-case letters, digits and hyphens, at most 63."`
+	IP       text `json:"ip,omitempty" alias:"address,ipaddress,ip_address,addr,ipv4" jsonschema_description:"A static IPv4 address inside cluster.network, or dhcp, which is the default."`
+	MAC      text `json:"mac,omitempty" alias:"macaddress,mac_address,hwaddr" jsonschema:"example=b8:27:eb:00:00:01" jsonschema_description:"The MAC address of the node's network interface."`
+	settingsDoc
+}
+
+// settingsDoc holds the keys that defaults may give for all nodes.
+type settingsDoc struct {
+	Role      text                    `json:"role,omitempty" strictyaml:"nullable" alias:"type,kind" jsonschema:"enum=control-plane,enum=worker,enum=router,enum=plain" jsonschema_description:"What the node is for; plain, a configured host and nothing more, is the default."`
+	Interface text                    `json:"interface,omitempty" strictyaml:"nullable" alias:"iface,device,nic" jsonschema_description:"The network interface of the node's address; eth0 is the default."`
+	Domain    text                    `json:"domain,omitempty" strictyaml:"nullable" alias:"search" jsonschema_description:"The domain that the hostname is in."`
+	User      value[userDoc]          `json:"user,omitempty" alias:"users,login,account" jsonschema_description:"The login user. A node's keys are merged with the default's, one by one."`
+	Timezone  text                    `json:"timezone,omitempty" strictyaml:"nullable" alias:"tz" jsonschema:"example=Europe/Berlin" jsonschema_description:"A name of the tz database."`
+	Locale    text                    `json:"locale,omitempty" strictyaml:"nullable" alias:"lang,language" jsonschema:"example=en_GB.UTF-8" jsonschema_description:"The language and character set, such as en_GB.UTF-8."`
+	Keymap    text                    `json:"keymap,omitempty" strictyaml:"nullable" alias:"keyboard,layout,kbd" jsonschema:"example=gb" jsonschema_description:"The keyboard layout by its XKB name: gb, us, de."`
+	NTP       value[list]             `json:"ntp,omitempty" strictyaml:"nullable" alias:"timeservers,ntpservers" jsonschema_description:"Time servers, by name or IPv4 address. The image's own are the default."`
+	Swap      value[bool]             `json:"swap,omitempty" strictyaml:"nullable" jsonschema_description:"Whether the image's own swap stays on; false is the default."`
+	SSH       value[bool]             `json:"ssh,omitempty" strictyaml:"nullable" alias:"sshd,enable_ssh" jsonschema_description:"Whether the SSH server runs; true is the default."`
+	Sudo      text                    `json:"sudo,omitempty" strictyaml:"nullable" jsonschema:"enum=nopasswd,enum=password,enum=none" jsonschema_description:"How the user may become root: nopasswd, the default, as on the published images; password; or none."`
+	Wifi      value[wifiDoc]          `json:"wifi,omitempty" strictyaml:"nullable" alias:"wlan,wireless,wi-fi" jsonschema_description:"A wireless network to join."`
+	Cmdline   value[list]             `json:"cmdline,omitempty" strictyaml:"nullable" alias:"kernel_args,cmdline_txt,cmdline.txt" jsonschema_description:"Kernel arguments to append to cmdline.txt, one in each entry."`
+	Config    value[list]             `json:"config,omitempty" strictyaml:"nullable" alias:"config_txt,config.txt" jsonschema_description:"Lines to append to config.txt, at most 98 characters each."`
+	Files     value[[]value[fileDoc]] `json:"files,omitempty" strictyaml:"nullable" alias:"file,write_files" jsonschema_description:"Files to put into the image."`
+	Overlays  value[list]             `json:"overlays,omitempty" strictyaml:"nullable" alias:"overlay" jsonschema_description:"Folders to lay over the image: what is in their root/ and boot/."`
+}
+
+type userDoc struct {
+	Name           text               `json:"name,omitempty" strictyaml:"nullable" alias:"user,username,login" jsonschema_description:"The login name; pi is the default."`
+	Password       value[passwordDoc] `json:"password,omitempty" strictyaml:"nullable" alias:"pass,passwd" jsonschema_description:"Where the password is. Without it the password is locked, and SSH keys are the way in."`
+	AuthorizedKeys value[list]        `json:"authorizedKeys,omitempty" strictyaml:"nullable" alias:"sshkeys,ssh_keys,keys,sshkey,ssh_authorized_keys,publickeys,pubkeys" jsonschema_description:"Public SSH keys that may log in: each entry a line of authorized_keys, or the path of a file that holds such lines."`
+}
+
+type passwordDoc struct {
+	Hash text `json:"hash,omitempty" alias:"crypt,encrypted" jsonschema_description:"A crypt(5) hash, as openssl passwd -6 prints it: $6$, $5$ or $y$."`
+	File text `json:"file,omitempty" alias:"path" jsonschema_description:"A file that holds the password, and nothing else but a newline."`
+	Env  text `json:"env,omitempty" alias:"environment,var,variable" jsonschema_description:"An environment variable that holds the password."`
+}
+
+type passphraseDoc struct {
+	File text `json:"file,omitempty" alias:"path" jsonschema_description:"A file that holds the passphrase, and nothing else but a newline."`
+	Env  text `json:"env,omitempty" alias:"environment,var,variable" jsonschema_description:"An environment variable that holds the passphrase."`
+}
+
+type wifiDoc struct {
+	SSID       text                 `json:"ssid" alias:"name,network,essid" jsonschema:"example=island" jsonschema_description:"The network's name, 1 to 32 bytes."`
+	Passphrase value[passphraseDoc] `json:"passphrase,omitempty" alias:"password,psk,key,pass" jsonschema_description:"Where the WPA passphrase is: 8 to 63 characters, or a key of 64 hex digits. Without it the network is open."`
+	Country    text                 `json:"country" alias:"regdom,country_code,countrycode" jsonschema:"example=DE" jsonschema_description:"The ISO 3166 code of the country whose radio rules apply. The radio stays blocked without it."`
+	Hidden     value[bool]          `json:"hidden,omitempty" alias:"scan_ssid" jsonschema_description:"Whether the network does not announce its name; false is the default."`
+}
+
+type fileDoc struct {
+	Path    text `json:"path" alias:"dest,destination,target,name" jsonschema:"example=/etc/motd" jsonschema_description:"Where the file goes in the image: an absolute path."`
+	Content text `json:"content,omitempty" alias:"contents,data,text" jsonschema_description:"What is in the file."`
+	Source  text `json:"source,omitempty" alias:"src,from" jsonschema_description:"The file to copy. Relative to the folder of this file; ~ is the home folder."`
+	Mode    text `json:"mode,omitempty" alias:"permissions,perm,perms,chmod" jsonschema_description:"The permissions in octal, in quotes; \"0644\" is the default."`
+	Owner   text `json:"owner,omitempty" alias:"user,chown" jsonschema_description:"user:group, by names or numbers; root:root is the default."`
+}
