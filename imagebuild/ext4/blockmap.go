@@ -1,7 +1,6 @@
 package ext4
 
 import (
-	"encoding/binary"
 	"math"
 	"slices"
 	"sort"
@@ -85,14 +84,6 @@ func (m *blockMap) lookup(logical uint32) run {
 	return run{logical, r.count - d, r.phys + uint64(d), r.unwritten}
 }
 
-// end is the first block after the last one that is mapped.
-func (m *blockMap) end() uint32 {
-	if len(m.runs) == 0 {
-		return 0
-	}
-	return m.runs[len(m.runs)-1].end()
-}
-
 // cut takes [from, to) out of the map and returns the runs that were there.
 func (m *blockMap) cut(from, to uint32) []run {
 	i := m.find(from)
@@ -145,15 +136,6 @@ func (m *blockMap) join(i int) {
 	}
 }
 
-// dataBlocks is the number of blocks that are mapped.
-func (m *blockMap) dataBlocks() uint64 {
-	n := uint64(0)
-	for _, r := range m.runs {
-		n += uint64(r.count)
-	}
-	return n
-}
-
 // checkRun refuses a run that reaches out of the file system, or into its structures.
 func (in *inode) checkRun(structure string, phys, n uint64) error {
 	sb := in.fs.sb
@@ -162,181 +144,6 @@ func (in *inode) checkRun(structure string, phys, n uint64) error {
 	}
 	if in.fs.isSystem(phys, n) {
 		return corrupt(structure, in.ino, phys, "%d blocks reach into structures of the file system", n)
-	}
-	return nil
-}
-
-// An extent tree's node: a header of 12 bytes, then entries of 12 bytes.
-const (
-	extentMagic    = 0xF30A
-	extentEntry    = 12
-	maxExtentDepth = 5
-	rootExtents    = (iBlockLen - extentEntry) / extentEntry
-)
-
-func (m *blockMap) loadExtents(in *inode) error {
-	root := in.raw[iBlock : iBlock+iBlockLen]
-	depth := binary.LittleEndian.Uint16(root[6:])
-	if depth > maxExtentDepth {
-		return corrupt("extent tree", in.ino, 0, "depth %d, the deepest is %d", depth, maxExtentDepth)
-	}
-	return m.loadNode(in, root, 0, rootExtents, int(depth), 0, maxLogical)
-}
-
-// loadNode reads a node of the tree whose extents must lie in [lo, hi). Entries
-// must ascend, so that a node that is referred to twice is found out.
-func (m *blockMap) loadNode(in *inode, node []byte, blk uint64, room, depth int, lo, hi uint64) error {
-	le := binary.LittleEndian
-	bad := func(format string, args ...any) error { return corrupt("extent tree", in.ino, blk, format, args...) }
-	entries, limit := int(le.Uint16(node[2:])), int(le.Uint16(node[4:]))
-	switch {
-	case le.Uint16(node) != extentMagic:
-		return bad("magic number is %#04x, not %#04x", le.Uint16(node), extentMagic)
-	case int(le.Uint16(node[6:])) != depth:
-		return bad("depth is %d, should be %d", le.Uint16(node[6:]), depth)
-	case limit > room || entries > limit || entries == 0 && (depth > 0 || blk != 0):
-		return bad("%d entries of at most %d, room for %d", entries, limit, room)
-	}
-	for i := range entries {
-		e := node[extentEntry*(i+1):]
-		first := uint64(le.Uint32(e))
-		if first < lo || first >= hi {
-			return bad("entry %d begins with file block %d, should be in %d to %d", i, first, lo, hi)
-		}
-		if depth == 0 {
-			n := uint64(le.Uint16(e[4:]))
-			unwritten := n > maxExtent
-			if unwritten {
-				n -= maxExtent
-			}
-			phys := uint64(le.Uint16(e[6:]))<<32 | uint64(le.Uint32(e[8:]))
-			if n == 0 || first+n > hi {
-				return bad("entry %d is for %d blocks from file block %d, should end by %d", i, n, first, hi)
-			}
-			if err := in.checkRun("extent tree", phys, n); err != nil {
-				return err
-			}
-			m.runs = append(m.runs, run{uint32(first), uint32(n), phys, unwritten})
-			lo = first + n
-			continue
-		}
-		child := uint64(le.Uint16(e[8:]))<<32 | uint64(le.Uint32(e[4:]))
-		end := hi
-		if i+1 < entries {
-			end = uint64(le.Uint32(e[extentEntry:]))
-			if end <= first || end > hi {
-				return bad("entry %d begins with file block %d, after one of %d", i+1, end, first)
-			}
-		}
-		if err := in.checkRun("extent tree", child, 1); err != nil {
-			return err
-		}
-		b, err := in.fs.block(child)
-		if err != nil {
-			return err
-		}
-		if err := in.verifyExtentBlock(b); err != nil {
-			return err
-		}
-		level := uint8(depth)
-		m.meta[metaKey{level, m.levels[level]}] = child
-		m.levels[level]++
-		if err := m.loadNode(in, b.data, child, in.fs.sb.nodeExtents(), depth-1, first, end); err != nil {
-			return err
-		}
-		lo = end
-	}
-	return nil
-}
-
-// nodeExtents is the number of entries of a node that fills a block.
-func (sb *superblock) nodeExtents() int { return (sb.blockSize - extentEntry) / extentEntry }
-
-func (in *inode) verifyExtentBlock(b *buffer) error {
-	if !in.fs.sb.metadataCsum() || b.verified {
-		return nil
-	}
-	tail := extentEntry * (1 + int(binary.LittleEndian.Uint16(b.data[4:])))
-	if tail+4 > len(b.data) {
-		return corrupt("extent tree", in.ino, b.blk, "node with room for %d entries", tail/extentEntry-1)
-	}
-	if got, want := binary.LittleEndian.Uint32(b.data[tail:]), crc32c(in.seed(), b.data[:tail]); got != want {
-		return corrupt("extent tree", in.ino, b.blk, "checksum is %#08x, should be %#08x", got, want)
-	}
-	b.verified = true
-	return nil
-}
-
-// loadIndirect reads the map of a file without extents: twelve pointers to
-// blocks, then one to a block of pointers, one to a block of such, and one more.
-func (m *blockMap) loadIndirect(in *inode) error {
-	seen := map[uint64]bool{}
-	for i := range 15 {
-		p := uint64(in.u32(iBlock + 4*i))
-		if p == 0 {
-			continue
-		}
-		level := uint8(max(0, i-11))
-		if err := m.loadPointer(in, p, level, in.fs.sb.indirectStart(i), seen); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// indirectStart is the first file block that slot i of i_block is for.
-func (sb *superblock) indirectStart(i int) uint64 {
-	if i < 12 {
-		return uint64(i)
-	}
-	start, span := uint64(12), uint64(1)
-	for range i - 12 {
-		span *= uint64(sb.blockSize / 4)
-		start += span
-	}
-	return start
-}
-
-// indirectSpan is how many file blocks one pointer of a level is for: 1 at level 0.
-func (sb *superblock) indirectSpan(level uint8) uint64 {
-	span := uint64(1)
-	for range level {
-		span *= uint64(sb.blockSize / 4)
-	}
-	return span
-}
-
-func (m *blockMap) loadPointer(in *inode, phys uint64, level uint8, first uint64, seen map[uint64]bool) error {
-	if err := in.checkRun("block map", phys, 1); err != nil {
-		return err
-	}
-	if first >= maxLogical {
-		return corrupt("block map", in.ino, phys, "file block %d is too far out", first)
-	}
-	if level == 0 {
-		if k := len(m.runs) - 1; k >= 0 && uint64(m.runs[k].end()) == first && m.runs[k].phys+uint64(m.runs[k].count) == phys {
-			m.runs[k].count++
-		} else {
-			m.runs = append(m.runs, run{uint32(first), 1, phys, false})
-		}
-		return nil
-	}
-	if seen[phys] {
-		return corrupt("block map", in.ino, phys, "an indirect block is referred to twice")
-	}
-	seen[phys] = true
-	m.meta[metaKey{level, uint32(first)}] = phys
-	b, err := in.fs.block(phys)
-	if err != nil {
-		return err
-	}
-	span := in.fs.sb.indirectSpan(level - 1)
-	for i := range len(b.data) / 4 {
-		if p := uint64(binary.LittleEndian.Uint32(b.data[4*i:])); p != 0 {
-			if err := m.loadPointer(in, p, level-1, first+uint64(i)*span, seen); err != nil {
-				return err
-			}
-		}
 	}
 	return nil
 }

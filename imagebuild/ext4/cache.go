@@ -29,6 +29,10 @@ type txn struct {
 	// Groups whose checksums must be made right when the operation ends.
 	blockBitmaps, inodeBitmaps, descs map[uint32]struct{}
 	super                             bool
+	// inodes are those in use by the operation: one object each, however often
+	// it is looked up. Those in removed stop being files when it succeeds.
+	inodes  map[uint32]*inode
+	removed []*inode
 }
 
 type undo struct {
@@ -97,6 +101,7 @@ func (fs *FS) update(fn func() error) error {
 	fs.txID++
 	fs.tx = &txn{
 		freed:        map[uint64]struct{}{},
+		inodes:       map[uint32]*inode{},
 		blockBitmaps: map[uint32]struct{}{}, inodeBitmaps: map[uint32]struct{}{}, descs: map[uint32]struct{}{},
 	}
 	err := fn()
@@ -110,6 +115,10 @@ func (fs *FS) update(fn func() error) error {
 	for blk := range fs.tx.freed {
 		delete(fs.cache, blk)
 	}
+	for _, in := range fs.tx.removed {
+		in.removed = true
+		delete(fs.open, in.ino)
+	}
 	fs.tx = nil
 	return fs.trim()
 }
@@ -118,6 +127,9 @@ func (fs *FS) rollback() {
 	for _, u := range slices.Backward(fs.tx.undo) {
 		copy(u.b.data, u.data)
 		u.b.dirty, u.b.verified, u.b.tx = u.dirty, u.verified, 0
+		if !u.dirty {
+			delete(fs.cache, u.b.blk)
+		}
 	}
 	fs.tx = nil
 	fs.reloadOpen()

@@ -201,13 +201,17 @@ func (in *inode) lookup(name string) (ino uint32, err error) {
 	if in.has(flagEncrypt) {
 		return 0, &UnsupportedError{Features: []string{"an encrypted directory"}}
 	}
-	err = in.scan(func(d dirent) bool {
-		if d.ino != 0 && string(d.name) == name {
-			ino = d.ino
-		}
-		return ino != 0
-	})
-	return ino, err
+	if in.has(flagInlineData) {
+		err = in.scan(func(d dirent) bool {
+			if d.ino != 0 && string(d.name) == name {
+				ino = d.ino
+			}
+			return ino != 0
+		})
+		return ino, err
+	}
+	s, err := in.seek(name)
+	return s.d.ino, err
 }
 
 // list returns the entries of the directory but "." and "..", in the order of the disk.

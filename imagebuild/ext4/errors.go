@@ -23,6 +23,7 @@ var (
 	errLoop        = errors.New("too many levels of symbolic links")
 	errNameTooLong = errors.New("name longer than 255 bytes")
 	errTooManyLink = errors.New("too many links")
+	errDirFull     = errors.New("the directory's index is full")
 	errFileTooBig  = errors.New("file too large for this file system")
 	errNotLink     = errors.New("not a symbolic link")
 	errNotWritable = errors.New("file was not opened for writing")

@@ -64,6 +64,7 @@ func Open(b backend.Storage, start, size int64, o Options) (*FS, error) {
 	f := &FS{
 		storage: b, start: start, readOnly: o.ReadOnly, time: o.Time,
 		cache: map[uint64]*buffer{}, open: map[uint32]*inode{},
+		alloc: allocator{next: map[uint32]uint64{}},
 	}
 	if start < 0 || size < superblockOffset+superblockSize {
 		return fail(corrupt("superblock", 0, 0, "%d bytes are too few for a file system", size))

@@ -5,64 +5,6 @@ import (
 	"fmt"
 )
 
-// Extended attributes: a magic number, then entries that grow upwards and
-// values that grow downwards.
-const (
-	xattrMagic       = 0xEA020000
-	xattrEntry       = 16
-	xattrIndexSystem = 7
-)
-
-// xattr is one extended attribute as it is stored.
-type xattr struct {
-	index byte   // of the name's prefix: 1 user., 2 posix_acl_access, 6 security., 7 system., …
-	name  string // without the prefix
-	value []byte // nil if it is in an inode of its own
-	inode uint32 // that inode, or 0
-}
-
-// inlineXattrs returns the attributes that are in the inode itself.
-func (in *inode) inlineXattrs() ([]xattr, error) {
-	start := goodOldInodeSize + in.extraIsize()
-	if in.extraIsize() == 0 || start+4 > len(in.raw) || binary.LittleEndian.Uint32(in.raw[start:]) != xattrMagic {
-		return nil, nil
-	}
-	area := in.raw[start+4:]
-	return in.parseXattrs(area, area, 0)
-}
-
-// parseXattrs reads the entries that begin in list; their values lie at offsets in values.
-func (in *inode) parseXattrs(list, values []byte, blk uint64) ([]xattr, error) {
-	le := binary.LittleEndian
-	var out []xattr
-	for {
-		if len(list) < 4 {
-			return out, nil
-		}
-		if le.Uint32(list) == 0 {
-			return out, nil
-		}
-		if len(list) < xattrEntry || len(list) < xattrEntry+int(list[0]) {
-			return nil, corrupt("extended attributes", in.ino, blk, "an entry reaches past the end")
-		}
-		n := int(list[0])
-		x := xattr{index: list[1], name: string(list[xattrEntry : xattrEntry+n]), inode: le.Uint32(list[4:])}
-		if x.inode == 0 {
-			off, size := uint64(le.Uint16(list[2:])), uint64(le.Uint32(list[8:]))
-			if off+size > uint64(len(values)) {
-				return nil, corrupt("extended attributes", in.ino, blk, "the value of %q reaches past the end", x.name)
-			}
-			x.value = values[off : off+size]
-		}
-		out = append(out, x)
-		next := (xattrEntry + n + 3) &^ 3
-		if next > len(list) {
-			return out, nil
-		}
-		list = list[next:]
-	}
-}
-
 // inlineData returns the parts of a file or directory that lives in its inode:
 // i_block's, and what follows in the attribute system.data.
 func (in *inode) inlineData() (head, tail []byte, err error) {

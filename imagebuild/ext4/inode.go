@@ -101,9 +101,17 @@ func (fs *FS) inode(ino uint32) (*inode, error) {
 	if in, ok := fs.open[ino]; ok {
 		return in, nil
 	}
+	if fs.tx != nil {
+		if in, ok := fs.tx.inodes[ino]; ok {
+			return in, nil
+		}
+	}
 	in := &inode{fs: fs, ino: ino}
 	if err := in.load(); err != nil {
 		return nil, err
+	}
+	if fs.tx != nil {
+		fs.tx.inodes[ino] = in
 	}
 	return in, nil
 }
