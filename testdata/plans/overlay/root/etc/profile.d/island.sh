@@ -1,0 +1,1 @@
+export ISLAND=villagers
