@@ -47,11 +47,12 @@ func posix(t Target, p Partition) PosixTarget {
 	return pt
 }
 
-// owner returns who owns a file of a PosixTarget.
-func owner(info fs.FileInfo) (uid, gid int64, ok bool) {
-	uid, ok1 := sysInt(info, "UID")
-	gid, ok2 := sysInt(info, "GID")
-	return uid, gid, ok1 && ok2
+// Owner returns who owns a file of a PosixTarget; ok is false if its FileInfo
+// does not say.
+func Owner(info fs.FileInfo) (uid, gid int, ok bool) {
+	u, ok1 := sysInt(info, "UID")
+	g, ok2 := sysInt(info, "GID")
+	return int(u), int(g), ok1 && ok2
 }
 
 // links returns how many names a file of a PosixTarget has; 1 if that is unknown.

@@ -49,7 +49,7 @@ func (a applier) verify(ctx context.Context, e Edit, edits []Edit) error {
 		return err
 	}
 	if a.posix != nil {
-		if uid, gid, ok := owner(info); ok && (uid != int64(e.UID) || gid != int64(e.GID)) {
+		if uid, gid, ok := Owner(info); ok && (uid != e.UID || gid != e.GID) {
 			return fmt.Errorf("owner is %d:%d, not %d:%d", uid, gid, e.UID, e.GID)
 		}
 		if m := info.Mode() & modeBits; e.Op != Symlink && m != e.Mode {

@@ -1,0 +1,136 @@
+package raspios
+
+import (
+	"encoding/binary"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/piimg/piimg/imagebuild/ext4"
+	"github.com/piimg/piimg/imagebuild/fat"
+	"github.com/piimg/piimg/imagebuild/layer"
+	"github.com/piimg/piimg/imagebuild/plan"
+	"github.com/piimg/piimg/imagebuild/plan/plantest"
+	"github.com/piimg/piimg/imagebuild/source"
+)
+
+// images are the small images of testdata/images, oldest first.
+var images = []string{"stretch", "buster", "bullseye-2022-01", "bullseye-2022-09", "bookworm", "trixie", "trixie-2026-04"}
+
+// image is both partitions of an image, in memory.
+type image struct{ boot, root *plantest.FS }
+
+func (i image) clone() image { return image{i.boot.Clone(), i.root.Clone()} }
+
+var loaded = struct {
+	sync.Mutex
+	images map[string]image
+}{images: map[string]image{}}
+
+// loadImage returns a copy of a small image, which the test may change.
+func loadImage(t *testing.T, name string) image {
+	t.Helper()
+	loaded.Lock()
+	defer loaded.Unlock()
+	if i, ok := loaded.images[name]; ok {
+		return i.clone()
+	}
+	raw, err := source.Open(t.Context(), filepath.Join("..", "..", "testdata", "images", name+".img.xz"), source.Options{CacheDir: t.TempDir()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer raw.Close()
+	table := make([]byte, 512)
+	if _, err := raw.ReadAt(table, 0); err != nil {
+		t.Fatal(err)
+	}
+	at := func(i int) (int64, int64) {
+		e := table[446+16*i:]
+		return 512 * int64(binary.LittleEndian.Uint32(e[8:])), 512 * int64(binary.LittleEndian.Uint32(e[12:]))
+	}
+	storage := layer.New(raw, raw.Size())
+	start, size := at(0)
+	boot, err := fat.Open(storage, start, size, fat.Options{ReadOnly: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	start, size = at(1)
+	root, err := ext4.Open(storage, start, size, ext4.Options{ReadOnly: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	i := image{copyTree(t, boot), copyTree(t, root)}
+	i.boot.FAT = true
+	loaded.images[name] = i
+	return i.clone()
+}
+
+// copyTree reads a file system into memory.
+func copyTree(t *testing.T, fsys fs.FS) *plantest.FS {
+	t.Helper()
+	out := plantest.New()
+	err := fs.WalkDir(fsys, ".", func(name string, d fs.DirEntry, err error) error {
+		if err != nil || name == "." {
+			return err
+		}
+		info, err := d.Info()
+		if err != nil {
+			return err
+		}
+		uid, gid, _ := plan.Owner(info)
+		switch {
+		case d.IsDir():
+			out.PutDir(name, uid, gid)
+			if err := out.Chmod(name, info.Mode()&^fs.ModeType); err != nil {
+				return err
+			}
+		case d.Type()&fs.ModeSymlink != 0:
+			target, err := fs.ReadLink(fsys, name)
+			if err != nil {
+				return err
+			}
+			out.PutLink(name, target)
+			return nil
+		case d.Type().IsRegular():
+			content, err := fs.ReadFile(fsys, name)
+			if err != nil {
+				return err
+			}
+			out.PutMode(name, string(content), info.Mode()&^fs.ModeType, uid, gid)
+		default:
+			return nil
+		}
+		out.SetTime(name, info.ModTime())
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return out
+}
+
+// tool finds a program that a test needs; without it the test is skipped, but
+// fails in CI.
+func tool(t *testing.T, name string) string {
+	t.Helper()
+	p, err := exec.LookPath(name)
+	if err == nil {
+		return p
+	}
+	for _, dir := range []string{"/usr/sbin", "/sbin"} {
+		if p, err := exec.LookPath(filepath.Join(dir, name)); err == nil {
+			return p
+		}
+	}
+	if os.Getenv("CI") == "true" {
+		t.Fatalf("%s is not installed", name)
+	}
+	t.Skipf("%s is not installed", name)
+	return ""
+}
+
+var buildTime = time.Date(2026, 6, 1, 12, 0, 0, 0, time.UTC)
