@@ -20,6 +20,7 @@ type base struct {
 	mu     sync.Mutex
 	blocks map[int64]*list.Element
 	recent *list.List // of *block; the one used last is in front
+	spare  []byte
 }
 
 type block struct {
@@ -34,35 +35,29 @@ func newBase(r io.ReaderAt, size, cache int64) *base {
 func (b *base) readAt(p []byte, off int64) error {
 	for len(p) > 0 {
 		index, in := off/blockSize, off%blockSize
-		if data := b.cached(index); data != nil {
-			n := copy(p, data[in:])
-			p, off = p[n:], off+int64(n)
-			continue
-		}
-		if whole := int64(len(p)) / blockSize * blockSize; b.max == 0 || in == 0 && whole > 0 {
-			// Whoever reads in long pieces does not come back for them.
-			if b.max == 0 {
-				whole = int64(len(p))
+		n := b.copyCached(p, index, in)
+		if n == 0 {
+			switch whole := int64(len(p)) / blockSize * blockSize; {
+			case b.max == 0:
+				return b.fill(p, off)
+			case in == 0 && whole > 0:
+				// Whoever reads in long pieces does not come back for them.
+				n = int(whole)
+				if err := b.fill(p[:n], off); err != nil {
+					return err
+				}
+			default:
+				data := b.buffer()[:min(blockSize, b.size-index*blockSize)]
+				if err := b.fill(data, index*blockSize); err != nil {
+					return err
+				}
+				n = copy(p, data[in:])
+				b.add(index, data)
 			}
-			return b.readThrough(p, off, whole)
 		}
-		data := make([]byte, min(blockSize, b.size-index*blockSize))
-		if err := b.fill(data, index*blockSize); err != nil {
-			return err
-		}
-		b.add(index, data)
-		n := copy(p, data[in:])
 		p, off = p[n:], off+int64(n)
 	}
 	return nil
-}
-
-// readThrough reads the first n bytes of p past the cache, and then the rest.
-func (b *base) readThrough(p []byte, off, n int64) error {
-	if err := b.fill(p[:n], off); err != nil {
-		return err
-	}
-	return b.readAt(p[n:], off+n)
 }
 
 // fill reads all of p.
@@ -77,28 +72,43 @@ func (b *base) fill(p []byte, off int64) error {
 	return fmt.Errorf("failed to read %d bytes at offset %d of the base image: %w", len(p), off, err)
 }
 
-func (b *base) cached(index int64) []byte {
+// copyCached copies what there is of a block from in on, and returns how much.
+func (b *base) copyCached(p []byte, index, in int64) int {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	e := b.blocks[index]
 	if e == nil {
-		return nil
+		return 0
 	}
 	b.recent.MoveToFront(e)
-	return e.Value.(*block).data
+	return copy(p, e.Value.(*block).data[in:])
 }
 
-// add keeps a block. Its bytes are never written again, so that readers may go
-// on with them after it has been put out.
+// buffer returns room for a block: that of the last one that was put out, if
+// nobody took it since.
+func (b *base) buffer() []byte {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	data := b.spare
+	b.spare = nil
+	if data == nil {
+		data = make([]byte, blockSize)
+	}
+	return data[:blockSize]
+}
+
+// add keeps a block, and puts out the one that was not used for the longest time.
 func (b *base) add(index int64, data []byte) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.blocks[index] != nil {
-		return // another goroutine was as fast
+		b.spare = data // another goroutine was as fast
+		return
 	}
 	b.blocks[index] = b.recent.PushFront(&block{index, data})
 	if b.recent.Len() > b.max {
-		e := b.recent.Back()
-		delete(b.blocks, b.recent.Remove(e).(*block).index)
+		old := b.recent.Remove(b.recent.Back()).(*block)
+		delete(b.blocks, old.index)
+		b.spare = old.data
 	}
 }

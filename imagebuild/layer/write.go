@@ -8,12 +8,9 @@ import (
 	"github.com/diskfs/go-diskfs/backend"
 )
 
-// batchPages is how many pages a write compares with what is below at a time.
-const batchPages = 16
-
 // batch is the room that a write needs: what is below, and a page in the making.
 type batch struct {
-	below [batchPages * PageSize]byte
+	below [blockSize]byte
 	page  [PageSize]byte
 }
 
@@ -42,7 +39,7 @@ func (w writable) WriteAt(p []byte, off int64) (int, error) {
 	done := 0
 	for done < len(p) {
 		at := off + int64(done)
-		end := (at/PageSize + batchPages) * PageSize
+		end := (at/blockSize + 1) * blockSize
 		n := int(min(int64(len(p)-done), end-at))
 		written, err := l.writeBatch(b, p[done:done+n], at)
 		done += written
@@ -53,7 +50,8 @@ func (w writable) WriteAt(p []byte, off int64) (int, error) {
 	return done, nil
 }
 
-// writeBatch writes p, which reaches over no more than batchPages pages.
+// writeBatch writes p, which is within a block of the base: that much is compared
+// with what is below at a time.
 func (l *Layer) writeBatch(b *batch, p []byte, off int64) (int, error) {
 	start := off / PageSize * PageSize
 	end := min((off+int64(len(p))+PageSize-1)/PageSize*PageSize, l.size)
