@@ -1,6 +1,7 @@
 package raspios
 
 import (
+	"bytes"
 	"encoding/binary"
 	"io/fs"
 	"os"
@@ -15,6 +16,7 @@ import (
 	"github.com/piimg/piimg/imagebuild/layer"
 	"github.com/piimg/piimg/imagebuild/plan"
 	"github.com/piimg/piimg/imagebuild/plan/plantest"
+	"github.com/piimg/piimg/imagebuild/secrets"
 	"github.com/piimg/piimg/imagebuild/source"
 )
 
@@ -39,11 +41,23 @@ func loadImage(t *testing.T, name string) image {
 	if i, ok := loaded.images[name]; ok {
 		return i.clone()
 	}
-	raw, err := source.Open(t.Context(), filepath.Join("..", "..", "testdata", "images", name+".img.xz"), source.Options{CacheDir: t.TempDir()})
+	in := openImage(t, filepath.Join("..", "..", "testdata", "images", name+".img.xz"))
+	boot, root := in.Boot, in.Root
+	i := image{copyTree(t, boot), copyTree(t, root)}
+	i.boot.FAT = true
+	loaded.images[name] = i
+	return i.clone()
+}
+
+// openImage opens the partitions of an image, for reading and for as long as the
+// test runs.
+func openImage(t *testing.T, name string) Input {
+	t.Helper()
+	raw, err := source.Open(t.Context(), name, source.Options{CacheDir: t.TempDir()})
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer raw.Close()
+	t.Cleanup(func() { raw.Close() })
 	table := make([]byte, 512)
 	if _, err := raw.ReadAt(table, 0); err != nil {
 		t.Fatal(err)
@@ -63,10 +77,19 @@ func loadImage(t *testing.T, name string) image {
 	if err != nil {
 		t.Fatal(err)
 	}
-	i := image{copyTree(t, boot), copyTree(t, root)}
-	i.boot.FAT = true
-	loaded.images[name] = i
-	return i.clone()
+	return Input{Boot: boot, Root: root, Secrets: secrets.Placeholder("villagers")}
+}
+
+// run runs a tool that a test needs and returns what it prints.
+func run(t *testing.T, stdin []byte, name string, args ...string) string {
+	t.Helper()
+	cmd := exec.Command(tool(t, name), args...)
+	cmd.Stdin = bytes.NewReader(stdin)
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		t.Fatalf("%s %v: %v\n%s", name, args, err, out)
+	}
+	return string(out)
 }
 
 // copyTree reads a file system into memory.

@@ -158,6 +158,7 @@ func (b *builder) layOne(o overlayTree, name string, d fs.DirEntry) error {
 			}
 			if b.private(at.path) {
 				e.Mode &= 0o700
+				e.Secret = true
 			}
 		}
 	default:

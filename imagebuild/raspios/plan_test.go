@@ -12,18 +12,10 @@ import (
 
 	"github.com/piimg/piimg/imagebuild/nodes"
 	"github.com/piimg/piimg/imagebuild/plan"
+	"github.com/piimg/piimg/imagebuild/secrets"
 )
 
 var update = flag.Bool("update", false, "rewrite the golden files")
-
-// fakeSecrets are the same on every run.
-type fakeSecrets struct{}
-
-func (fakeSecrets) Salt(labels ...string) string { return "0123456789abcdef" }
-func (fakeSecrets) UUID(labels ...string) string { return "00000000-0000-5000-8000-000000000001" }
-func (fakeSecrets) HostKeys(hostname string) ([]HostKey, error) {
-	return []HostKey{{"ssh_host_ed25519_key", []byte("PRIVATE"), "ssh-ed25519 AAAA root@" + hostname + "\n"}}, nil
-}
 
 func config() *nodes.Config {
 	user := nodes.User{Name: "pi", Password: "s3cret", AuthorizedKeys: []string{"ssh-ed25519 AAAA me"}}
@@ -59,7 +51,7 @@ func input(t *testing.T, i image, c *nodes.Config, node int) Input {
 		t.Fatal(err)
 	}
 	return Input{
-		Config: c, Node: c.Nodes[node], Facts: facts, Boot: i.boot, Root: i.root, Secrets: fakeSecrets{},
+		Config: c, Node: c.Nodes[node], Facts: facts, Boot: i.boot, Root: i.root, Secrets: secrets.Placeholder("villagers"),
 		Base: BaseInfo{Name: "base.img.xz", SHA256: "abc123"}, Version: "0.1.0", Time: buildTime,
 	}
 }

@@ -23,6 +23,7 @@ import (
 
 	"github.com/piimg/piimg/imagebuild/nodes"
 	"github.com/piimg/piimg/imagebuild/plan"
+	"github.com/piimg/piimg/imagebuild/secrets"
 )
 
 // Input is what a plan is made from.
@@ -33,7 +34,7 @@ type Input struct {
 	// Boot and Root are the image's partitions. Root should be an fs.ReadLinkFS;
 	// symbolic links are followed within the partition.
 	Boot, Root fs.FS
-	Secrets    Secrets
+	Secrets    *secrets.Secrets
 	Base       BaseInfo
 	Version    string    // piimg's own
 	Time       time.Time // the build's: the clock of the node starts here

@@ -54,13 +54,13 @@ func (b *builder) hostKeys() {
 		return
 	}
 	var ours []string
-	for _, k := range hostKeyFiles(keys) {
-		ours = append(ours, k.name, k.name+".pub")
+	for _, k := range keys {
+		ours = append(ours, k.Name, k.Name+".pub")
 		b.try(b.d.put(plan.Edit{
-			Partition: plan.Root, Path: "etc/ssh/" + k.name, Op: plan.Write, Mode: 0o600,
-			Content: k.private, Secret: true, Why: "host key",
+			Partition: plan.Root, Path: "etc/ssh/" + k.Name, Op: plan.Write, Mode: 0o600,
+			Content: k.Private, Secret: true, Why: "host key",
 		}))
-		b.write("etc/ssh/"+k.name+".pub", k.public, 0o644, "host key")
+		b.write("etc/ssh/"+k.Name+".pub", strings.TrimSuffix(k.Public, "\n")+"\n", 0o644, "host key")
 	}
 	// Keys that came with the image would be those of all its copies.
 	names, _ := b.d.readDir(plan.Root, "etc/ssh")

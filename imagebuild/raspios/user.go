@@ -140,7 +140,7 @@ func (b *builder) passwordHash() (string, error) {
 		if strings.ContainsAny(hash, ":\n\r") {
 			return "", fmt.Errorf("the hash holds a colon or a line break")
 		}
-		for _, p := range []string{"$y$", "$gy$", "$7$"} {
+		for _, p := range []string{"$y$", "$gy$", "$7$", "$2a$", "$2b$", "$2y$"} {
 			if strings.HasPrefix(hash, p) && b.facts.Release.before(Bullseye) {
 				return "", fmt.Errorf("%s has no hashes of the kind %s…; make one with `openssl passwd -6`", b.facts.Release, p)
 			}

@@ -44,11 +44,16 @@ func (b *builder) planWifi() {
 	}
 	switch b.facts.Network.By {
 	case Dhcpcd:
-		// Moved to /etc/wpa_supplicant by the image's own service on each boot.
-		b.try(b.d.put(plan.Edit{
+		e := plan.Edit{
 			Partition: plan.Boot, Path: "wpa_supplicant.conf", Op: plan.Write,
 			Content: []byte(wpaSupplicant(w, psk)), Secret: psk != "", Why: whyWifi,
-		}))
+		}
+		const mover = "raspberrypi-net-mods"
+		if b.facts.Packages[mover] == "" && b.d.unit(mover+".service") == "" {
+			// Nothing in the image moves the file to where it belongs.
+			e.Partition, e.Path, e.Mode = plan.Root, "etc/wpa_supplicant/wpa_supplicant.conf", 0o600
+		}
+		b.try(b.d.put(e))
 	case NetworkManager:
 		b.connection("piimg-wifi", b.wifiKeyfile(w, psk), psk != "")
 	default:

@@ -1,6 +1,7 @@
 package plantest
 
 import (
+	"crypto/sha256"
 	"fmt"
 	"io/fs"
 	"maps"
@@ -79,7 +80,7 @@ func (n *node) clone(seen map[*node]*node) *node {
 }
 
 // Dump describes every path in one line each, sorted, for comparison: type and
-// mode, owner, name, content or target. Times are left out unless times is set,
+// mode, owner, name, content (or its hash) or target. Times are left out unless times is set,
 // and then only those of files.
 func (f *FS) Dump(times bool) string {
 	var b strings.Builder
@@ -93,7 +94,11 @@ func dump(b *strings.Builder, name string, n *node, times bool) {
 	case n.mode&fs.ModeSymlink != 0:
 		fmt.Fprintf(b, " -> %s", n.target)
 	case n.mode.IsRegular():
-		fmt.Fprintf(b, " %q", n.data)
+		if len(n.data) <= 256 {
+			fmt.Fprintf(b, " %q", n.data)
+		} else {
+			fmt.Fprintf(b, " %d bytes, sha256 %x", len(n.data), sha256.Sum256(n.data))
+		}
 		if times {
 			fmt.Fprintf(b, " %d", n.mtime.Unix())
 		}
