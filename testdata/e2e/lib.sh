@@ -34,27 +34,21 @@ base_image() {
 	echo "$img"
 }
 
-# packed KIND IMG DIR  packs IMG as KIND into DIR and prints the path. The raw
-# image is a link, so that the five differ in nothing but the packing.
+# packed KIND IMG FILE  packs IMG as KIND into FILE; a raw image is a link.
 packed() {
-	local kind=$1 img=$2 to
-	to=$3/$(basename "$img" .img).$kind
-	if [ ! -e "$to" ]; then
-		case $kind in
-		img) ln -s "$img" "$to" ;;
-		img.xz) # the benchmark keeps one, packed as published; else a quick one
-			if [ "$img.xz" -nt "$img" ]; then ln -s "$img.xz" "$to.new"; else
-				xz -0 -T0 --block-size=24MiB -c "$img" >"$to.new"
-			fi
-			;;
-		img.gz) gzip -1 -n -c "$img" >"$to.new" ;;
-		img.zst) zstd -q -1 -T0 -c "$img" >"$to.new" ;;
-		zip) (cd "$(dirname "$img")" && zip -q -1 "$to.new.zip" "$(basename "$img")") && mv "$to.new.zip" "$to.new" ;;
-		*) die "no packing $kind" ;;
-		esac
-		[ "$kind" = img ] || mv "$to.new" "$to"
-	fi
-	echo "$to"
+	local kind=$1 img=$2 to=$3
+	case $kind in
+	img) ln -s "$img" "$to" ;;
+	img.xz) # the benchmark keeps one, packed as published; else a quick one
+		if [ "$img.xz" -nt "$img" ]; then ln -s "$img.xz" "$to"; else
+			xz -0 -T0 --block-size=24MiB -c "$img" >"$to"
+		fi
+		;;
+	img.gz) gzip -1 -n -c "$img" >"$to" ;;
+	img.zst) zstd -q -1 -T0 -c "$img" >"$to" ;;
+	zip) (cd "$(dirname "$img")" && zip -q -1 "$to.zip" "$(basename "$img")") && mv "$to.zip" "$to" ;;
+	*) die "no packing $kind" ;;
+	esac
 }
 
 # root_at IMG  prints the argument by which e2fsprogs open the root partition.
