@@ -20,8 +20,9 @@ type memoryPlan struct {
 	buffers int // of the size of the largest block
 }
 
-// window returns how many blocks Scan may hold at once, being decoded or ready.
-// One buffer is always left for ReadAt: who is given a chunk by Scan may use it.
+// window returns how many blocks all Scans together may hold at once, being
+// decoded or ready. One buffer is always left for ReadAt: who is given a chunk by
+// Scan may use it.
 func (p memoryPlan) window() int { return min(p.buffers-1, 2*p.workers) }
 
 // planMemory finds the largest number of workers that fits the memory allowed.
@@ -53,12 +54,13 @@ type xzContent struct {
 	plan     memoryPlan
 	cache    *blockCache
 	decoders chan *xzfile.Decoder // those that are free; nil stands for one not made yet
+	tokens   chan struct{}        // has one for each block that a Scan holds, up to the plan's window
 	zeros    zeroBlocks
 	spill    spill
 }
 
 func newXZContent(packed io.ReaderAt, x *xzfile.File, plan memoryPlan, o *Options) *xzContent {
-	c := &xzContent{x: x, plan: plan, decoders: make(chan *xzfile.Decoder, plan.workers)}
+	c := &xzContent{x: x, plan: plan, decoders: make(chan *xzfile.Decoder, plan.workers), tokens: make(chan struct{}, plan.window())}
 	for range plan.workers {
 		c.decoders <- nil
 	}
@@ -126,7 +128,9 @@ func (c *xzContent) ReadAt(p []byte, off int64) (int, error) {
 	return done, nil
 }
 
-// scan decodes blocks in parallel, up to window ahead of what fn has got.
+// scan decodes blocks in parallel, ahead of what fn has got. Blocks get their
+// tokens in order, so that a scan that holds any holds the one that it needs
+// next: several scans at once can't wait for each other.
 func (c *xzContent) scan(ctx context.Context, fn func(Chunk) error) error {
 	ctx, cancel := context.WithCancel(ctx)
 	type result struct {
@@ -137,22 +141,20 @@ func (c *xzContent) scan(ctx context.Context, fn func(Chunk) error) error {
 		i    int
 		done chan result // holds one
 	}
-	window := c.plan.window()
-	jobs := make(chan job)                // to the workers, in order
-	queue := make(chan job, window)       // to this goroutine, in the same order
-	tokens := make(chan struct{}, window) // one is held for each block between the two
+	jobs := make(chan job)                 // to the workers, in order
+	queue := make(chan job, cap(c.tokens)) // to this goroutine, in the same order
 	var wg sync.WaitGroup
 	wg.Go(func() {
 		defer close(jobs)
 		defer close(queue)
 		for i := range c.x.Blocks {
 			select {
-			case tokens <- struct{}{}:
+			case c.tokens <- struct{}{}:
 			case <-ctx.Done():
 				return
 			}
 			j := job{i, make(chan result, 1)}
-			queue <- j // has room: it is as large as there are tokens
+			queue <- j // has room for as many as there are tokens
 			select {
 			case jobs <- j:
 			case <-ctx.Done():
@@ -192,7 +194,7 @@ func (c *xzContent) scan(ctx context.Context, fn func(Chunk) error) error {
 		if err != nil {
 			cancel() // and go on until all blocks have been given back
 		}
-		<-tokens
+		<-c.tokens
 	}
 	if err == nil {
 		err = ctx.Err()

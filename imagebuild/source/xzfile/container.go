@@ -13,6 +13,10 @@ const (
 	headerMagic = "\xfd7zXZ\x00"
 	footerMagic = "YZ"
 	headerSize  = 12 // of a stream's header and of its footer
+
+	// minIndexSize is that of an index without records: indicator, number of
+	// records, padding and CRC32.
+	minIndexSize = 8
 )
 
 // Magic reports whether p, the beginning of a file, is that of an .xz file.
@@ -106,7 +110,7 @@ func readStream(r io.ReaderAt, end int64, last bool) (stream, error) {
 	footerEnd := end - pad
 	var foot, head [headerSize]byte
 	footOff := footerEnd - headerSize
-	if footOff < headerSize { // not even an empty stream fits
+	if footOff < headerSize+minIndexSize { // not even an empty stream fits
 		return s, cutOff(last, end, "there is no room for a stream")
 	}
 	if err := readAt(r, foot[:], footOff); err != nil {
@@ -127,8 +131,8 @@ func readStream(r io.ReaderAt, end int64, last bool) (stream, error) {
 
 	s.IndexSize = (int64(binary.LittleEndian.Uint32(foot[4:])) + 1) * 4
 	indexOff := footOff - s.IndexSize
-	if indexOff < headerSize {
-		return s, corrupt(footOff, "the footer says that the index has %d bytes, more than there are before it", s.IndexSize)
+	if s.IndexSize < minIndexSize || indexOff < headerSize {
+		return s, corrupt(footOff, "the footer says that the index has %d bytes, which can't be", s.IndexSize)
 	}
 	if s.IndexSize > maxIndexSize {
 		return s, fmt.Errorf("%w: the index has %d bytes, more than %d", ErrUnsupported, s.IndexSize, maxIndexSize)
@@ -176,7 +180,8 @@ func streamFlags(off int64, flags []byte) (Check, error) {
 	return Check(flags[1]), nil
 }
 
-// parseIndex parses the index p, which stands at off in the file. It returns
+// parseIndex parses the index p of at least minIndexSize bytes, which stands at
+// off in the file. It returns
 // the records and the sum of the blocks' packed sizes, which is at most room.
 func parseIndex(p []byte, off, room int64) ([]record, int64, error) {
 	body := len(p) - 4
