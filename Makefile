@@ -37,6 +37,7 @@ lint: ## gofmt, go vet (three systems), staticcheck, shellcheck
 	testdata/scripts.sh | xargs shellcheck
 
 demo: build ## build three nodes into demo/ from a small image: no root, no download
+	@mkdir -p demo
 	bin/piimg build --nodes testdata/demo/nodes.yaml --out demo --secrets demo/secrets.yaml
 	@ls -l demo
 
