@@ -25,11 +25,24 @@ func slashed(name string) string {
 	return name
 }
 
+// validPath is fs.ValidPath, but for names that are not UTF-8, which occur.
+func validPath(name string) bool {
+	if name == "." {
+		return true
+	}
+	for part := range strings.SplitSeq(name, "/") {
+		if part == "" || part == "." || part == ".." {
+			return false
+		}
+	}
+	return !strings.Contains(name, "\x00")
+}
+
 // walk follows name from the root, as if that were the root of the whole
 // system: neither ".." nor an absolute symlink leads out of it. If follow is
 // set, a symlink in the last place is followed too, even to what does not exist yet.
 func (fs_ *FS) walk(name string, follow bool) (place, error) {
-	if !fs.ValidPath(name) {
+	if !validPath(name) {
 		return place{}, fs.ErrInvalid
 	}
 	rest := strings.Split(name, "/")
