@@ -178,8 +178,7 @@ func (fs *FS) removeSlots(d *directory, e *entry) error {
 	return nil
 }
 
-// Mkdir makes a directory, and its parents as far as they are missing. It is no
-// error if it exists already.
+// Mkdir makes a directory. Its parent must exist.
 func (fs *FS) Mkdir(name string) error {
 	fs.mu.Lock()
 	defer fs.mu.Unlock()
@@ -194,22 +193,15 @@ func (fs *FS) mkdir(name string) error {
 	if err := fs.begin(); err != nil {
 		return err
 	}
-	d, err := fs.loadDir(".", 0)
-	if err != nil || path == "." {
+	d, e, base, err := fs.lookup(path)
+	switch {
+	case err != nil:
 		return err
+	case e != nil || path == ".":
+		return iofs.ErrExist
 	}
-	for base := range strings.SplitSeq(path, "/") {
-		e := d.find(base)
-		if e == nil {
-			if e, err = fs.makeDir(d, base); err != nil {
-				return err
-			}
-		}
-		if d, err = fs.openDir(d, e); err != nil {
-			return err
-		}
-	}
-	return nil
+	_, err = fs.makeDir(d, base)
+	return err
 }
 
 func (fs *FS) makeDir(parent *directory, name string) (*entry, error) {

@@ -74,7 +74,7 @@ func TestGoDiskfs(t *testing.T) {
 		k := kindNamed(name)
 		l := newImage(t, k, true).open(t)
 		f := open(t, l)
-		if err := f.Mkdir("a/b"); err != nil {
+		if err := errors.Join(f.Mkdir("a"), f.Mkdir("a/b")); err != nil {
 			t.Fatal(err)
 		}
 		writeString(t, f, "a/b/A long name.txt", strings.Repeat("hello ", 1000))
@@ -146,6 +146,9 @@ func TestNames(t *testing.T) {
 		if err := f.Mkdir(name); !errors.Is(err, fs.ErrInvalid) {
 			t.Errorf("Mkdir(%q): %v", name, err)
 		}
+	}
+	if err := f.Mkdir("missing/x"); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("Mkdir below a directory that is missing: %v", err)
 	}
 	if i := f.Info(); i.FreeClusters != i.Clusters-1 {
 		t.Errorf("%d of %d clusters are free after no change", i.FreeClusters, i.Clusters)
@@ -576,7 +579,7 @@ func TestRealImages(t *testing.T) {
 		writeString(t, f, "cmdline.txt", strings.TrimSpace(string(line))+" cgroup_enable=memory\n")
 		writeString(t, f, "ssh", "")
 		writeString(t, f, "piimg-node.txt", strings.Repeat("this is a node\n", 100))
-		if err := f.Mkdir("a/b/c"); err != nil {
+		if err := errors.Join(f.Mkdir("a"), f.Mkdir("a/b"), f.Mkdir("A/b/c")); err != nil {
 			t.Fatal(err)
 		}
 		if err := f.Close(); err != nil {

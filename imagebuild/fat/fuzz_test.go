@@ -43,7 +43,7 @@ func smallest(t testing.TB) []byte {
 	l := layer.New(bytes.NewReader(b), int64(len(b)))
 	defer l.Close()
 	f := open(t, l)
-	if err := errors.Join(f.SetLabel("boot"), f.Mkdir("overlays/more")); err != nil {
+	if err := errors.Join(f.SetLabel("boot"), f.Mkdir("overlays"), f.Mkdir("overlays/more")); err != nil {
 		t.Fatal(err)
 	}
 	for i := range 12 {

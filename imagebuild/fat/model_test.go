@@ -6,6 +6,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"io/fs"
 	"maps"
 	"os"
 	"path"
@@ -233,13 +234,13 @@ func step(t *rapid.T, f *FS, m model, touched map[string]bool) {
 		switch {
 		case full(err):
 			return
-		case x != nil && !x.dir:
-			if err == nil {
-				t.Fatalf("Mkdir(%s) succeeded, where there is a file", p)
+		case x != nil:
+			if !errors.Is(err, fs.ErrExist) {
+				t.Fatalf("Mkdir(%s), where there is something: %v", p, err)
 			}
 		case err != nil:
 			t.Fatalf("Mkdir(%s): %v", p, err)
-		case x == nil:
+		default:
 			m[strings.ToLower(p)] = &thing{path: m.canonical(p), dir: true}
 			touch(p)
 		}
