@@ -102,7 +102,7 @@ type download struct {
 	url  *url.URL
 	sum  string
 	dir  string
-	dest string // without .part
+	dest string // of the whole file
 }
 
 func (d *download) name() string { return display(d.url) }
@@ -116,11 +116,11 @@ func (d *download) cached(ctx context.Context) (string, error) {
 	}
 	for _, e := range entries {
 		name := e.Name()
-		if !strings.HasPrefix(name, d.sum+"-") || strings.HasSuffix(name, partSuffix) || strings.HasSuffix(name, stateSuffix) {
+		if !strings.HasPrefix(name, d.sum+"-") {
 			continue
 		}
 		file := filepath.Join(d.dir, name)
-		got, _, err := d.hash(ctx, file)
+		got, err := d.hash(ctx, file)
 		switch {
 		case err != nil && ctx.Err() != nil:
 			return "", err
@@ -135,26 +135,23 @@ func (d *download) cached(ctx context.Context) (string, error) {
 	return "", nil
 }
 
-// hash returns the digest and the size of a file.
-func (d *download) hash(ctx context.Context, file string) (string, int64, error) {
+// hash returns the digest of a file.
+func (d *download) hash(ctx context.Context, file string) (string, error) {
 	f, err := os.Open(file)
 	if err != nil {
-		return "", 0, err
+		return "", err
 	}
 	defer f.Close()
 	st, err := f.Stat()
 	if err != nil {
-		return "", 0, err
+		return "", err
 	}
-	sum, err := hashFile(ctx, io.NewSectionReader(f, 0, st.Size()), d.o)
-	return sum, st.Size(), err
+	return hashFile(ctx, io.NewSectionReader(f, 0, st.Size()), d.o)
 }
 
-// Files that belong to a download that isn't complete.
-const (
-	partSuffix  = ".part"
-	stateSuffix = ".part.json"
-)
+// part and statePath name the files of a download that isn't complete.
+func (d *download) part() string      { return filepath.Join(d.dir, d.sum+".part") }
+func (d *download) statePath() string { return filepath.Join(d.dir, d.sum+".part.json") }
 
 // state says what a .part file is a part of.
 type state struct {
@@ -172,7 +169,7 @@ func (s state) validator() string {
 }
 
 func (d *download) loadState() (s state) {
-	text, err := os.ReadFile(d.dest + stateSuffix)
+	text, err := os.ReadFile(d.statePath())
 	if err != nil || json.Unmarshal(text, &s) != nil || s.URL != d.name() {
 		return state{}
 	}
@@ -184,7 +181,7 @@ func (d *download) saveState(s state) error {
 	if err != nil {
 		return err
 	}
-	return os.WriteFile(d.dest+stateSuffix, text, 0o600)
+	return os.WriteFile(d.statePath(), text, 0o600)
 }
 
 // Bounds on retrying: so many failures in a row that brought no bytes.
@@ -198,7 +195,7 @@ const (
 
 // run downloads, verifies and names the file.
 func (d *download) run(ctx context.Context) error {
-	f, err := os.OpenFile(d.dest+partSuffix, os.O_RDWR|os.O_CREATE, 0o600)
+	f, err := os.OpenFile(d.part(), os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
 		return fmt.Errorf("cannot write to the cache folder: %w", err)
 	}
@@ -206,25 +203,30 @@ func (d *download) run(ctx context.Context) error {
 	if err == nil {
 		err = f.Sync()
 	}
+	size, serr := f.Seek(0, io.SeekEnd)
 	if cerr := f.Close(); err == nil {
 		err = cerr
 	}
 	if err != nil {
+		if size == 0 && serr == nil { // there is nothing to go on with
+			os.Remove(d.part())
+			os.Remove(d.statePath())
+		}
 		return err
 	}
-	got, size, err := d.hash(ctx, d.dest+partSuffix)
+	got, err := d.hash(ctx, d.part())
 	if err != nil {
 		return err
 	}
 	if got != d.sum {
-		os.Remove(d.dest + partSuffix)
-		os.Remove(d.dest + stateSuffix)
+		os.Remove(d.part())
+		os.Remove(d.statePath())
 		return &ChecksumError{Path: d.name(), Want: d.sum, Got: got, Size: size}
 	}
-	if err := os.Rename(d.dest+partSuffix, d.dest); err != nil {
+	if err := os.Rename(d.part(), d.dest); err != nil {
 		return err
 	}
-	os.Remove(d.dest + stateSuffix)
+	os.Remove(d.statePath())
 	return nil
 }
 

@@ -41,7 +41,7 @@ func hashInto(ctx context.Context, h hash.Hash, r *io.SectionReader, o *Options)
 		}
 		o.progress(ProgressVerify, off, r.Size())
 	}
-	return nil
+	return ctx.Err()
 }
 
 // verify compares the SHA-256 of the packed file with the one expected, if any.

@@ -9,6 +9,7 @@ import (
 	"io"
 	"math/rand/v2"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -63,50 +64,44 @@ func scanned(t testing.TB, m *Image) []byte {
 	return out
 }
 
-// packings makes files of an image by the tools of others.
-func packings(t testing.TB, img []byte) map[string]string {
+// The image that most tests read, in all its packings.
+var (
+	testImage   = imgtest.Image(3<<20+4321, 1)
+	fixturesDir string
+	fixtures    = sync.OnceValues(makeFixtures)
+)
+
+func TestMain(m *testing.M) {
+	var err error
+	if fixturesDir, err = os.MkdirTemp("", "source-test-"); err != nil {
+		panic(err)
+	}
+	code := m.Run()
+	os.RemoveAll(fixturesDir)
+	os.Exit(code)
+}
+
+// packings returns files of testImage, made by the tools of others, by what is
+// special about them. What stands before the comma is the expected kind.
+func packings(t testing.TB) map[string]string {
 	t.Helper()
-	dir := t.TempDir()
-	write := func(name string, data []byte) string {
-		path := filepath.Join(dir, name)
-		if err := os.WriteFile(path, data, 0o600); err != nil {
-			t.Fatal(err)
-		}
-		return path
+	for _, tool := range []string{"xz", "gzip", "zstd", "zip", "python3", "sh"} {
+		imgtest.Tool(t, tool)
 	}
-	pipe := func(in []byte, cmd string) []byte {
-		f := strings.Fields(cmd)
-		return imgtest.Pipe(t, in, f[0], f[1:]...)
+	files, err := fixtures()
+	if err != nil {
+		t.Fatal(err)
 	}
-	half := len(img) / 2
-	files := map[string]string{
-		// Names do not matter: none of these has the right one.
-		"img":                write("a1", img),
-		"img.xz, blocks":     write("a2", pipe(img, "xz -c -T2 --block-size=700000")),
-		"img.xz, one block":  write("a3", pipe(img, "xz -c -T1")),
-		"img.xz, two parts":  write("a4", append(pipe(img[:half], "xz -c --check=sha256"), pipe(img[half:], "xz -c -T2 --block-size=1MiB")...)),
-		"img.gz":             write("a5", pipe(img, "gzip -c")),
-		"img.gz, members":    write("a6", append(pipe(img[:half], "gzip -c"), pipe(img[half:], "gzip -c")...)),
-		"img.zst":            write("a7", pipe(img, "zstd -c")),
-		"img.zst, frames":    write("a8", append(pipe(img[:half], "zstd -c"), pipe(img[half:], "zstd -c -19")...)),
-		"img.zst, long":      write("a9", pipe(img, "zstd -c --long=27")),
-		"img.xz, none":       write("a10", pipe(img, "xz -c --check=none")),
-		"img.xz, large dict": write("a11", pipe(img, "xz -c -9 -T1")),
+	return files
+}
+
+func makeFixtures() (map[string]string, error) {
+	write := func(name string, data []byte) error {
+		return os.WriteFile(filepath.Join(fixturesDir, name), data, 0o600)
 	}
-	imgtest.Tool(t, "zip")
-	raw := write("disk.img", img)
-	write("readme.txt", []byte("read me"))
-	for name, args := range map[string][]string{
-		"zip, deflated": {"-q"}, "zip, stored": {"-q", "-0"}, "zip, zip64": {"-q", "-fz"},
-		"zip, zip64 stored": {"-q", "-0", "-fz"},
-	} {
-		path := filepath.Join(dir, strings.ReplaceAll(name, " ", ""))
-		args = append(args, "-j", path+".zip", filepath.Join(dir, "readme.txt"), raw)
-		imgtest.Pipe(t, nil, "zip", args...)
-		files[name] = path + ".zip"
-	}
-	imgtest.Tool(t, "python3") // streams: the sizes stand behind the data
-	files["zip, streamed"] = write("a12", imgtest.Pipe(t, img, "python3", "-c", `
+	half := len(testImage) / 2
+	err := errors.Join(write("disk.img", testImage), write("readme.txt", []byte("read me")),
+		write("half1", testImage[:half]), write("half2", testImage[half:]), write("stream.py", []byte(`
 import sys, zipfile
 class Pipe:
     def write(self, p): return sys.stdout.buffer.write(p)
@@ -115,16 +110,47 @@ with zipfile.ZipFile(Pipe(), "w", zipfile.ZIP_DEFLATED) as z:
     z.writestr("folder/", "")
     z.writestr("__MACOSX/folder/._disk.img", "attributes")
     with z.open("folder/disk.IMG", "w", force_zip64=True) as w:
-        w.write(sys.stdin.buffer.read())
-`))
-	return files
+        w.write(open("disk.img", "rb").read())
+`)))
+	if err != nil {
+		return nil, err
+	}
+	files := map[string]string{}
+	for i, f := range []struct{ name, command string }{
+		{"img", "cat disk.img"},
+		{"img.xz, blocks", "xz -c -T2 --block-size=700000 disk.img"},
+		{"img.xz, one block", "xz -c -T1 disk.img"},
+		{"img.xz, two parts", "xz -c --check=sha256 half1 && xz -c -T2 --block-size=1MiB half2"},
+		{"img.xz, none", "xz -c --check=none disk.img"},
+		{"img.xz, large dict", "xz -c -9 -T1 disk.img"},
+		{"img.gz", "gzip -c disk.img"},
+		{"img.gz, members", "gzip -c half1 && gzip -c half2"},
+		{"img.zst", "zstd -c disk.img"},
+		{"img.zst, frames", "zstd -c half1 && zstd -c -12 half2"},
+		{"img.zst, long", "zstd -c --long=27 disk.img"},
+		{"zip, deflated", "zip -q - readme.txt disk.img"},
+		{"zip, stored", "zip -q -0 stored.zip readme.txt disk.img && cat stored.zip"},
+		{"zip, zip64", "zip -q -fz zip64.zip disk.img && cat zip64.zip"},
+		{"zip, zip64 stored", "zip -q -0 -fz zip64s.zip disk.img && cat zip64s.zip"},
+		{"zip, streamed", "python3 stream.py"}, // sizes behind the data
+	} {
+		// Names do not matter: none of these has the right one.
+		file := fmt.Sprint("file", i)
+		cmd := exec.Command("sh", "-c", "{ "+f.command+"; } >"+file)
+		cmd.Dir = fixturesDir
+		if out, err := cmd.CombinedOutput(); err != nil {
+			return nil, fmt.Errorf("%s: %w\n%s", f.command, err, out)
+		}
+		files[f.name] = filepath.Join(fixturesDir, file)
+	}
+	return files, nil
 }
 
 func TestPackings(t *testing.T) {
 	t.Parallel()
-	img := imgtest.Image(5<<20+4321, 1)
+	img := testImage
 	cache := t.TempDir()
-	for name, path := range packings(t, img) {
+	for name, path := range packings(t) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			// Twice: unpacked images are used again.
@@ -148,7 +174,7 @@ func compare(t *testing.T, m *Image, img []byte) {
 	t.Helper()
 	rapid.Check(t, func(t *rapid.T) {
 		off := rapid.Int64Range(0, m.Size()+10).Draw(t, "off")
-		p := make([]byte, rapid.IntRange(0, 1<<20).Draw(t, "len"))
+		p := make([]byte, rapid.IntRange(0, 1<<18).Draw(t, "len"))
 		n, err := m.ReadAt(p, off)
 		want, wantErr := bytes.NewReader(img).ReadAt(make([]byte, len(p)), off)
 		if off >= m.Size() {
@@ -172,11 +198,11 @@ func compare(t *testing.T, m *Image, img []byte) {
 // TestConcurrent reads an image from several goroutines while it is scanned.
 func TestConcurrent(t *testing.T) {
 	t.Parallel()
-	img := imgtest.Image(6<<20+99, 2)
-	for name, path := range packings(t, img) {
+	img := testImage
+	for name, path := range packings(t) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			m := opened(t, path, Options{Workers: 2, Memory: 4 << 20})
+			m := opened(t, path, Options{Workers: 2, Memory: 4 << 20, CacheDir: filepath.Join(fixturesDir, "cache")})
 			var wg sync.WaitGroup
 			for i := range 4 {
 				wg.Go(func() {
@@ -223,9 +249,9 @@ func TestConcurrent(t *testing.T) {
 
 func TestScanStops(t *testing.T) {
 	t.Parallel()
-	img := imgtest.Image(3<<20, 3)
-	for name, path := range packings(t, img) {
-		m := opened(t, path, Options{})
+	img := testImage
+	for name, path := range packings(t) {
+		m := opened(t, path, Options{CacheDir: filepath.Join(fixturesDir, "cache")})
 		stop := errors.New("stop")
 		for at := range 4 {
 			n := 0

@@ -23,7 +23,7 @@
 //	unpacked/<sha256>.img        images, named by the SHA-256 of the packed file
 //	unpacked/<sha256>.json       their sizes and digests
 //
-// and beside them .lock and .part files of work that is or was under way.
+// and beside them .lock and .part files of work that is, or was, under way.
 // Everything in it can be removed at any time when piimg does not run.
 //
 // The package knows nothing of what is in an image but that a disk begins with

@@ -4,6 +4,7 @@ import (
 	"archive/zip"
 	"bytes"
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"hash/crc32"
@@ -135,14 +136,15 @@ func (m *Image) zipError(err error) error {
 	if !errors.Is(err, zip.ErrFormat) && !isEOF(err) {
 		return err
 	}
-	// The directory stands at the end. If not even its end record is there, the
-	// end is missing; within it, a comment of up to 64 KiB may follow.
-	const endRecord, maxTail = "PK\x05\x06", 22 + 1<<16
-	tail := make([]byte, min(maxTail, m.packing.PackedSize))
+	// The directory stands at the end. If not even its end record is there in
+	// full, the end is missing. A comment of up to 64 KiB belongs to the record.
+	const endRecord, endSize = "PK\x05\x06", 22
+	tail := make([]byte, min(endSize+1<<16, m.packing.PackedSize))
 	if _, rerr := m.file.ReadAt(tail, m.packing.PackedSize-int64(len(tail))); rerr != nil && !isEOF(rerr) {
 		return rerr
 	}
-	if !bytes.Contains(tail, []byte(endRecord)) {
+	i := bytes.LastIndex(tail, []byte(endRecord))
+	if i < 0 || len(tail)-i < endSize || len(tail)-i-endSize < int(binary.LittleEndian.Uint16(tail[i+20:])) {
 		return &Error{Kind: ErrTruncated, Detail: "the directory at the end of the .zip is missing", Remedy: downloadAgain}
 	}
 	return &Error{Kind: ErrCorrupt, Err: err, Remedy: downloadAgain}
