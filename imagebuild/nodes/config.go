@@ -1,6 +1,8 @@
 package nodes
 
 import (
+	"fmt"
+	"io"
 	"io/fs"
 	"net"
 	"net/netip"
@@ -110,6 +112,9 @@ type File struct {
 
 // Secret is a string that prints as <secret>.
 type Secret string
+
+// Format prints a placeholder for every verb.
+func (Secret) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, "<secret>") }
 
 // String returns a placeholder, so that no %v or %s shows the secret.
 func (Secret) String() string { return "<secret>" }

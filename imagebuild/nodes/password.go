@@ -219,7 +219,9 @@ func (c *checker) stat(v text) (string, fs.FileInfo, bool) {
 	if err != nil {
 		hint := ""
 		if os.IsNotExist(err) {
-			hint = "relative paths start in the folder of nodes.yaml: " + c.dir
+			if !strings.HasPrefix(v.V, "~") && path != v.V {
+				hint = "relative paths start in the folder of nodes.yaml: " + c.dir
+			}
 			err = fmt.Errorf("%s does not exist", path)
 		}
 		c.fail(at(v), hint, "%v", err)

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"reflect"
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -17,7 +18,7 @@ type Mismatcher interface {
 // Decode lays a tree over the struct that into points to, and reports all that
 // does not fit. Path is that of n in the file; "" is the file itself.
 //
-// The struct's fields are of type Value[T], T being string, bool, a struct of
+// The struct's fields are of type Value[T], T being string, bool, int, a struct of
 // such fields, or a slice of Values; embedded structs add their fields. A
 // field's key is its json tag; a key without omitempty must be given. The
 // example in a field's jsonschema tag is used in hints. The tag
@@ -49,11 +50,9 @@ func (v *Value[T]) place(n *Node, path string) { v.Node, v.Path = n, path }
 // decode reports whether n is of the kind that v holds; inside of mappings and
 // lists the inner values know for themselves.
 func (d *decoder) decode(n *Node, path string, v reflect.Value) bool {
-	kind, ok := map[reflect.Kind]Kind{reflect.String: String, reflect.Bool: Bool, reflect.Slice: List, reflect.Struct: Map}[v.Kind()]
-	if !ok {
-		panic("strictyaml: cannot decode into " + v.Type().String())
-	}
-	if n.Kind != kind {
+	kind := kindOf(v.Type())
+	number, err := strconv.Atoi(n.Text)
+	if n.Kind != kind || kind == Int && (err != nil || strconv.Itoa(number) != n.Text) {
 		d.mismatch(n, path, v)
 		return false
 	}
@@ -62,6 +61,8 @@ func (d *decoder) decode(n *Node, path string, v reflect.Value) bool {
 		v.SetString(n.Text)
 	case Bool:
 		v.SetBool(strings.EqualFold(n.Text, "true"))
+	case Int:
+		v.SetInt(int64(number))
 	case List:
 		v.Set(reflect.MakeSlice(v.Type(), len(n.Items), len(n.Items)))
 		for i, item := range n.Items {
@@ -71,6 +72,23 @@ func (d *decoder) decode(n *Node, path string, v reflect.Value) bool {
 		d.decodeStruct(n, path, v)
 	}
 	return true
+}
+
+// kindOf returns the kind of node that a Go type holds.
+func kindOf(t reflect.Type) Kind {
+	switch t.Kind() {
+	case reflect.String:
+		return String
+	case reflect.Bool:
+		return Bool
+	case reflect.Int:
+		return Int
+	case reflect.Slice:
+		return List
+	case reflect.Struct:
+		return Map
+	}
+	panic("strictyaml: cannot decode into " + t.String())
 }
 
 func (d *decoder) mismatch(n *Node, path string, v reflect.Value) {
@@ -103,6 +121,11 @@ func (d *decoder) mismatch(n *Node, path string, v reflect.Value) {
 			case "no", "off", "n", "false", "disabled":
 				hint = "write false, without quotes"
 			}
+		}
+	case reflect.Int:
+		message = "must be a whole number, not " + n.Kind.String()
+		if n.Kind == Int || n.Kind == Float {
+			message = "must be a whole number in decimal digits"
 		}
 	case reflect.Slice:
 		message = "must be a list, not " + n.Kind.String()
@@ -185,14 +208,14 @@ func join(path, key string) string {
 
 func (d *decoder) decodeStruct(n *Node, path string, v reflect.Value) {
 	known := fields(v.Type())
-	first := map[string]*Node{}
+	first, meant := map[string]*Node{}, map[string]bool{}
 	for _, e := range n.Entries {
 		if d.duplicate(first, e, path) {
 			continue
 		}
 		i := slices.IndexFunc(known, func(f field) bool { return f.key == e.Key.Text && e.Key.Kind == String })
 		if i < 0 {
-			d.unknown(e.Key, path, known)
+			meant[d.unknown(e.Key, path, known)] = true
 			continue
 		}
 		target := v.FieldByIndex(known[i].index).Addr().Interface()
@@ -206,7 +229,7 @@ func (d *decoder) decodeStruct(n *Node, path string, v reflect.Value) {
 		target.(decodable).decodeFrom(d, e.Value, join(path, e.Key.Text))
 	}
 	for _, f := range known {
-		if f.required && first[f.key] == nil {
+		if f.required && first[f.key] == nil && !meant[f.key] {
 			hint := "add " + f.key + ":"
 			if f.example != "" {
 				hint += " for example " + f.key + ": " + f.example
@@ -230,28 +253,34 @@ func (d *decoder) duplicate(first map[string]*Node, e Entry, path string) bool {
 	return true
 }
 
-func (d *decoder) unknown(key *Node, path string, known []field) {
+// unknown reports a key that is not known, and returns the one that was
+// probably meant, or "".
+func (d *decoder) unknown(key *Node, path string, known []field) string {
 	if key.Secret {
-		d.r.Add(key.Span, path, "there is no such key here", "the keys are "+list(requiredFirst(known)))
-		return
+		d.r.Add(key.Span, path, "there is no such key here", "the keys here are "+list(requiredFirst(known)))
+		return ""
 	}
-	var hint string
 	near := Nearest(key.Text, requiredFirst(known))
 	for _, f := range known {
 		if slices.Contains(f.aliases, strings.ToLower(key.Text)) {
 			near = f.key
 		}
 	}
-	places := d.places(key.Text)
-	switch {
+	places, all := d.places(key.Text)
+	var hint string
+	switch elsewhere := Nearest(key.Text, all); {
 	case near != "" && (len(places) == 0 || plain(near) == plain(key.Text)):
 		hint = fmt.Sprintf("did you mean %s?", near)
 	case len(places) > 0:
-		hint = "it belongs " + strings.Join(places, " or ")
+		near, hint = "", "it belongs "+strings.Join(places, " or ")
+	case elsewhere != "":
+		places, _ = d.places(elsewhere)
+		hint = fmt.Sprintf("did you mean %s, %s?", elsewhere, strings.Join(places, " or "))
 	default:
 		hint = "the keys here are " + list(requiredFirst(known))
 	}
 	d.r.Add(key.Span, path, fmt.Sprintf("there is no key %q here", key.Text), hint)
+	return near
 }
 
 func list(keys []string) string {
@@ -261,33 +290,35 @@ func list(keys []string) string {
 	return strings.Join(keys[:len(keys)-1], ", ") + " and " + keys[len(keys)-1]
 }
 
-// places returns the paths of the mappings that have a key, nearest to the root
-// first.
-func (d *decoder) places(key string) []string {
+// places says where a key is known, nearest to the root first, and lists all
+// keys of the file.
+func (d *decoder) places(key string) (found, all []string) {
 	type at struct {
 		t    reflect.Type
 		path string
 	}
-	var found []string
 	for queue := []at{{d.root, ""}}; len(queue) > 0; queue = queue[1:] {
 		t, path := queue[0].t, queue[0].path
-		if t.Kind() == reflect.Slice {
-			queue = append(queue, at{t.Elem().Field(0).Type, path + "[]"})
-			continue
-		}
-		if t.Kind() != reflect.Struct {
-			continue
-		}
-		for _, f := range fields(t) {
-			if f.key == key {
-				if path == "" {
+		switch kindOf(t) {
+		case List:
+			queue = append(queue, at{valueType(t.Elem()), path + "[]"})
+		case Map:
+			for _, f := range fields(t) {
+				all = append(all, f.key)
+				if f.key == key && path == "" {
 					found = append(found, "at the top of the file")
-				} else {
+				} else if f.key == key {
 					found = append(found, "in "+path)
 				}
+				queue = append(queue, at{valueType(t.FieldByIndex(f.index).Type), join(path, f.key)})
 			}
-			queue = append(queue, at{t.FieldByIndex(f.index).Type.Field(0).Type, join(path, f.key)})
 		}
 	}
-	return found
+	return found, all
+}
+
+// valueType returns the T of a Value[T].
+func valueType(t reflect.Type) reflect.Type {
+	f, _ := t.FieldByName("V")
+	return f.Type
 }

@@ -113,6 +113,11 @@ func secretKey(key string) bool {
 			return true
 		}
 	}
+	for _, word := range []string{"seed", "pass", "hash", "token", "secret"} {
+		if distance(k, word) <= 1 {
+			return true
+		}
+	}
 	return distance(k, "password") <= 2 || distance(k, "passphrase") <= 2
 }
 
