@@ -133,20 +133,20 @@ func (b broken) Open(name string) (fs.File, error) {
 	return b.FS.Open(name)
 }
 
+// The file is the beginning of an archive that glibc 2.36 made.
 func TestArchiveNames(t *testing.T) {
-	file := "/usr/lib/locale/locale-archive"
-	f, err := os.Open(file)
+	data, err := os.ReadFile(filepath.Join("testdata", "locale-archive"))
 	if err != nil {
-		t.Skip(err)
+		t.Fatal(err)
 	}
-	defer f.Close()
-	names, ok, err := archiveNames(f)
-	if err != nil || !ok {
-		t.Fatal(ok, err)
+	names, ok, err := archiveNames(bytes.NewReader(data))
+	if err != nil || !ok || strings.Join(names, " ") != "en_GB.utf8" {
+		t.Errorf("got %v, %v, %v", names, ok, err)
 	}
-	out := run(t, nil, "localedef", "--list-archive")
-	if want := strings.Fields(out); strings.Join(names, " ") != strings.Join(want, " ") {
-		t.Errorf("got %v, want %v", names, want)
+	for n := range archiveHead {
+		if names, ok, err := archiveNames(bytes.NewReader(data[:n])); ok || err != nil {
+			t.Errorf("%d bytes: %v, %v, %v", n, names, ok, err)
+		}
 	}
 }
 

@@ -27,12 +27,47 @@ const (
 type draft struct {
 	base  map[plan.Partition]fs.FS
 	edits map[plan.Partition]map[string]plan.Edit
+	// full counts, for each folder, the edits that leave something below it.
+	full    map[plan.Partition]map[string]int
+	renames []plan.Edit
 }
 
 func newDraft(boot, root fs.FS) *draft {
 	return &draft{
 		base:  map[plan.Partition]fs.FS{plan.Boot: boot, plan.Root: root},
 		edits: map[plan.Partition]map[string]plan.Edit{plan.Boot: {}, plan.Root: {}},
+		full:  map[plan.Partition]map[string]int{plan.Boot: {}, plan.Root: {}},
+	}
+}
+
+// set keeps an edit under its key, in place of an earlier one.
+func (d *draft) set(e plan.Edit) {
+	k := key(e.Partition, e.Path)
+	d.unset(e.Partition, k)
+	d.edits[e.Partition][k] = e
+	d.count(e, k, 1)
+}
+
+// unset forgets the edit under a key.
+func (d *draft) unset(p plan.Partition, k string) {
+	if e, ok := d.edits[p][k]; ok {
+		delete(d.edits[p], k)
+		d.count(e, k, -1)
+	}
+}
+
+func (d *draft) count(e plan.Edit, k string, n int) {
+	if e.Op == plan.Remove {
+		return
+	}
+	for dir := path.Dir(k); dir != "."; dir = path.Dir(dir) {
+		d.full[e.Partition][dir] += n
+	}
+	if e.Op == plan.Rename {
+		d.renames = slices.DeleteFunc(d.renames, func(r plan.Edit) bool { return r.Partition == e.Partition && r.Path == e.Path })
+		if n > 0 {
+			d.renames = append(d.renames, e)
+		}
 	}
 }
 
@@ -83,10 +118,8 @@ func (d *draft) lstat(p plan.Partition, name string) (entry, error) {
 			removed = true
 		}
 	}
-	for other, e := range edits {
-		if e.Op != plan.Remove && strings.HasPrefix(other, k+"/") {
-			return d.dirOrBase(p, name, removed)
-		}
+	if d.full[p][k] > 0 {
+		return d.dirOrBase(p, name, removed)
 	}
 	for dir := path.Dir(k); dir != "." && !removed; dir = path.Dir(dir) {
 		removed = edits[dir].Op == plan.Remove
@@ -109,8 +142,8 @@ func (d *draft) dirOrBase(p plan.Partition, name string, removed bool) (entry, e
 }
 
 func (d *draft) lstatBase(p plan.Partition, name string) (entry, error) {
-	for _, e := range d.edits[p] {
-		if e.Op != plan.Rename {
+	for _, e := range d.renames {
+		if e.Partition != p {
 			continue
 		}
 		if name == e.From || strings.HasPrefix(name, e.From+"/") {
@@ -292,7 +325,7 @@ func (d *draft) put(e plan.Edit) error {
 		return fmt.Errorf("/%s: /%s is no folder", e.Path, dir)
 	}
 	e.Path = path.Join(dir, path.Base(e.Path))
-	d.edits[e.Partition][key(e.Partition, e.Path)] = e
+	d.set(e)
 	return nil
 }
 
@@ -307,14 +340,14 @@ func (d *draft) drop(p plan.Partition, name, why string) (bool, error) {
 	k := key(p, canon)
 	for other := range edits {
 		if other == k || strings.HasPrefix(other, k+"/") {
-			delete(edits, other)
+			d.unset(p, other)
 		}
 	}
 	inBase, err := d.lstat(p, canon)
 	if err != nil || inBase.kind == isNothing {
 		return true, err
 	}
-	edits[k] = plan.Edit{Partition: p, Path: canon, Op: plan.Remove, Why: why}
+	d.set(plan.Edit{Partition: p, Path: canon, Op: plan.Remove, Why: why})
 	return true, nil
 }
 

@@ -3,6 +3,7 @@ package raspios
 import (
 	"bytes"
 	"encoding/binary"
+	"io"
 	"io/fs"
 	"os"
 	"os/exec"
@@ -58,26 +59,28 @@ func openImage(t *testing.T, name string) Input {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { raw.Close() })
-	table := make([]byte, 512)
-	if _, err := raw.ReadAt(table, 0); err != nil {
-		t.Fatal(err)
-	}
-	at := func(i int) (int64, int64) {
-		e := table[446+16*i:]
-		return 512 * int64(binary.LittleEndian.Uint32(e[8:])), 512 * int64(binary.LittleEndian.Uint32(e[12:]))
-	}
 	storage := layer.New(raw, raw.Size())
-	start, size := at(0)
+	start, size := partition(t, raw, 0)
 	boot, err := fat.Open(storage, start, size, fat.Options{ReadOnly: true})
 	if err != nil {
 		t.Fatal(err)
 	}
-	start, size = at(1)
+	start, size = partition(t, raw, 1)
 	root, err := ext4.Open(storage, start, size, ext4.Options{ReadOnly: true})
 	if err != nil {
 		t.Fatal(err)
 	}
 	return Input{Boot: boot, Root: root, Secrets: secrets.Placeholder("villagers")}
+}
+
+// partition reads from an MBR where a partition is, in bytes.
+func partition(t *testing.T, disk io.ReaderAt, i int) (start, size int64) {
+	t.Helper()
+	e := make([]byte, 16)
+	if _, err := disk.ReadAt(e, int64(446+16*i)); err != nil {
+		t.Fatal(err)
+	}
+	return 512 * int64(binary.LittleEndian.Uint32(e[8:])), 512 * int64(binary.LittleEndian.Uint32(e[12:]))
 }
 
 // run runs a tool that a test needs and returns what it prints.

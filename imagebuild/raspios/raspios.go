@@ -18,6 +18,7 @@ import (
 	"fmt"
 	"io/fs"
 	"path"
+	"slices"
 	"strings"
 	"time"
 
@@ -93,9 +94,24 @@ type builder struct {
 	notices []string
 }
 
-// fail notes an error; the plan goes on, so that all come out together.
+// fail notes an error; the plan goes on, so that all come out together. If the
+// last argument is several errors, each is noted by itself.
 func (b *builder) fail(format string, args ...any) {
-	b.errs = append(b.errs, fmt.Errorf("node %s: "+format, append([]any{b.node.Hostname}, args...)...))
+	if n := len(args) - 1; n >= 0 {
+		if several, ok := args[n].(interface{ Unwrap() []error }); ok {
+			for _, err := range several.Unwrap() {
+				b.fail(format, append(slices.Clone(args[:n]), err)...)
+			}
+			return
+		}
+	}
+	err := fmt.Errorf("node %s: "+format, append([]any{b.node.Hostname}, args...)...)
+	for _, e := range b.errs {
+		if e.Error() == err.Error() {
+			return // the same file was read twice
+		}
+	}
+	b.errs = append(b.errs, err)
 }
 
 // try notes an error that an operation on the draft returned.

@@ -74,8 +74,15 @@ func (b *builder) swapOn() {
 	if b.facts.Node == nil {
 		return
 	}
-	if b.unmask(dphysUnit, whySwap) && b.d.unit(dphysUnit) != "" {
-		b.link(unitDir+"/multi-user.target.wants/"+dphysUnit, b.unitTarget(dphysUnit), whySwap)
+	if b.unmask(dphysUnit, whySwap) {
+		if b.d.unit(dphysUnit) != "" {
+			b.link(unitDir+"/multi-user.target.wants/"+dphysUnit, b.unitTarget(dphysUnit), whySwap)
+		}
+		for _, level := range []string{"2", "3", "4", "5"} {
+			if b.exists("etc/init.d/dphys-swapfile") {
+				b.link("etc/rc"+level+".d/S01dphys-swapfile", "../init.d/dphys-swapfile", whySwap)
+			}
+		}
 	}
 	if b.exists(rpiSwapConf) {
 		b.remove(rpiSwapConf, whySwap)

@@ -35,6 +35,9 @@ func rfkillDevices() []string {
 func (b *builder) planWifi() {
 	w := b.node.Wifi
 	if w == nil {
+		if b.facts.Node != nil { // an earlier build may have left it
+			b.drop(plan.Boot, "wpa_supplicant.conf", whyWifi)
+		}
 		return
 	}
 	psk, err := preSharedKey(w)
