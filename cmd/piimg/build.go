@@ -1,0 +1,94 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"github.com/piimg/piimg/imagebuild"
+)
+
+func (a *app) buildCommand() *cobra.Command {
+	var flags imagebuild.Options
+	c := &cobra.Command{
+		Use:   "build",
+		Short: "Make one ready image for every node",
+		Long: `Makes one ready image for every node of nodes.yaml. Flash them with dd, Etcher
+or Raspberry Pi Imager ("Use custom"; leave its own customisation off).
+
+Everything that can be wrong with nodes.yaml, the base image and the plans is
+reported before a byte is written. The images appear under their names when all
+of them are complete; an interrupted build leaves nothing behind, and running it
+again is always safe. A file that is not an earlier image of the same node is
+not replaced without --force.
+
+Beside the images stand SHA256SUMS and known_hosts: the nodes' SSH host keys are
+known before they have booted. The same inputs make the same bytes. Files get
+the base image's time, or that of SOURCE_DATE_EPOCH.
+
+` + exitCodes,
+		Example: `  piimg build --nodes nodes.yaml
+  piimg build --nodes nodes.yaml --only isabelle,blathers --out cards
+  sudo dd if=dist/isabelle.img of=/dev/sdX bs=4M conv=fsync status=progress`,
+		Args: noArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			o, end, err := a.options()
+			if err != nil {
+				return err
+			}
+			o.NodesFile, o.SecretsFile, o.Out = flags.NodesFile, flags.SecretsFile, flags.Out
+			o.Only, o.Jobs, o.Force = flags.Only, flags.Jobs, flags.Force
+			if c.Flags().Changed("jobs") && o.Jobs < 1 {
+				return usageError(fmt.Errorf("--jobs is %d: it must be at least 1", o.Jobs))
+			}
+			report, err := imagebuild.Build(c.Context(), o)
+			end()
+			if err != nil {
+				return err
+			}
+			return a.printReport(report)
+		},
+	}
+	c.Flags().StringVarP(&flags.NodesFile, "nodes", "n", "nodes.yaml", "the file that describes the nodes")
+	c.Flags().StringVarP(&flags.Out, "out", "o", "dist", "the folder for the images")
+	c.Flags().StringVar(&flags.SecretsFile, "secrets", "", "the secrets file (default secrets.yaml beside the nodes file)")
+	c.Flags().StringSliceVar(&flags.Only, "only", nil, "build only these nodes (names, with commas)")
+	c.Flags().IntVarP(&flags.Jobs, "jobs", "j", 0, "how many images to work on at once (default one for each processor)")
+	c.Flags().BoolVar(&flags.Force, "force", false, "replace files that are not earlier images of the same node")
+	c.Flags().BoolVar(&a.json, "json", false, "print the report as JSON")
+	return c
+}
+
+func (a *app) printReport(r *imagebuild.Report) error {
+	if a.json {
+		return a.printJSON(r)
+	}
+	for _, n := range r.Nodes {
+		if _, err := fmt.Fprintf(a.stdout, "%s  %s  %s\n", n.SHA256, sizeString(n.Size), n.Image); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// printJSON prints v in the form that scripts may rely on.
+func (a *app) printJSON(v any) error {
+	e := json.NewEncoder(a.stdout)
+	e.SetEscapeHTML(false)
+	e.SetIndent("", "  ")
+	return e.Encode(v)
+}
+
+// sizeString prints a number of bytes for people.
+func sizeString(n int64) string {
+	const units = "KMGT"
+	if n < 1024 {
+		return fmt.Sprintf("%d B", n)
+	}
+	f, i := float64(n)/1024, 0
+	for f >= 1024 && i < len(units)-1 {
+		f, i = f/1024, i+1
+	}
+	return fmt.Sprintf("%.1f %ciB", f, units[i])
+}

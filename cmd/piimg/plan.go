@@ -1,0 +1,45 @@
+package main
+
+import (
+	"github.com/spf13/cobra"
+
+	"github.com/piimg/piimg/imagebuild"
+)
+
+func (a *app) planCommand() *cobra.Command {
+	var flags imagebuild.Options
+	c := &cobra.Command{
+		Use:   "plan",
+		Short: "Print what build would change, and write nothing",
+		Long: `Prints every edit of every node: the path, what it becomes and why. Secrets are
+shown as <secret>. Where there is no secrets file yet, values derived from it are
+those of a placeholder.
+
+` + exitCodes,
+		Example: `  piimg plan --nodes nodes.yaml
+  piimg plan --node isabelle
+  piimg plan --json | jq -r '.plans[].edits[].path' | sort | uniq -c`,
+		Args: noArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			o, end, err := a.options()
+			if err != nil {
+				return err
+			}
+			o.NodesFile, o.SecretsFile, o.Only = flags.NodesFile, flags.SecretsFile, flags.Only
+			plans, err := imagebuild.Plan(c.Context(), o)
+			end()
+			if err != nil {
+				return err
+			}
+			if a.json {
+				return a.printJSON(plans)
+			}
+			return plans.WriteText(a.stdout)
+		},
+	}
+	c.Flags().StringVarP(&flags.NodesFile, "nodes", "n", "nodes.yaml", "the file that describes the nodes")
+	c.Flags().StringVar(&flags.SecretsFile, "secrets", "", "the secrets file (default secrets.yaml beside the nodes file)")
+	c.Flags().StringSliceVar(&flags.Only, "node", nil, "only these nodes (names, with commas)")
+	c.Flags().BoolVar(&a.json, "json", false, "print the plans as JSON")
+	return c
+}

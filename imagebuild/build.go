@@ -1,0 +1,208 @@
+package imagebuild
+
+import (
+	"context"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"path/filepath"
+
+	"github.com/piimg/piimg/imagebuild/layer"
+	"github.com/piimg/piimg/imagebuild/nodes"
+	"github.com/piimg/piimg/imagebuild/plan"
+	"github.com/piimg/piimg/imagebuild/secrets"
+	"github.com/piimg/piimg/imagebuild/sink"
+)
+
+// Report says what a build made. Its JSON form is stable.
+type Report struct {
+	Base  BaseReport   `json:"base"`
+	Nodes []NodeReport `json:"nodes"`
+	// Files are the paths of the files beside the images.
+	Files []string `json:"files"`
+}
+
+// BaseReport says which base image was used.
+type BaseReport struct {
+	Name    string `json:"name"`
+	SHA256  string `json:"sha256"` // of the file as it is packed, hex
+	Release string `json:"release"`
+	Arch    string `json:"arch"`
+}
+
+// NodeReport says what was made for one node.
+type NodeReport struct {
+	Hostname string   `json:"hostname"`
+	Image    string   `json:"image"`  // its path
+	Size     int64    `json:"size"`   // in bytes
+	SHA256   string   `json:"sha256"` // of the file, hex
+	Edits    int      `json:"edits"`  // how many paths were changed
+	Notices  []string `json:"notices,omitempty"`
+}
+
+// Build makes one image for every chosen node, and SHA256SUMS and known_hosts
+// beside them. The secrets file is made if there is none. On an error nothing
+// has been published, unless publishing itself failed half-way: then every file
+// under its final name is whole, and the build can be run again.
+func Build(ctx context.Context, o Options) (_ *Report, err error) {
+	o = o.withDefaults()
+	p, err := prepare(ctx, o, func(path, cluster string) (*secrets.Secrets, error) {
+		s, created, err := secrets.LoadOrCreate(path, cluster)
+		if created {
+			o.Notice(fmt.Sprintf("made new secrets in %s: keep this file, and keep it to yourself; without it the same images cannot be built again", path))
+		}
+		return s, err
+	})
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, p.close()) }()
+	if err := checkOutputs(ctx, p, o); err != nil {
+		return nil, KindOutput.as(err)
+	}
+	outputs, err := p.makeLayers(ctx, o.Jobs)
+	defer func() { err = errors.Join(err, closeLayers(outputs)) }()
+	if err != nil {
+		return nil, KindPlan.as(err)
+	}
+	results, err := p.writeImages(ctx, o, outputs)
+	if err != nil {
+		return nil, KindOutput.as(err)
+	}
+	return p.report(o, results), nil
+}
+
+// makeLayers applies the plans: what all nodes share to the base's layer, and
+// the rest to a layer for each chosen node, which it then reads back.
+func (p *prepared) makeLayers(ctx context.Context, jobs int) ([]*output, error) {
+	shared, own := plan.Split(p.plans)
+	if err := p.apply(ctx, p.base, shared); err != nil {
+		return nil, err
+	}
+	outputs := make([]*output, len(p.chosen))
+	for i := range outputs {
+		outputs[i] = &output{layer: p.base.Fork()}
+	}
+	return outputs, parallel(jobs, len(outputs), func(_, i int) error {
+		k := p.chosen[i]
+		err := p.apply(ctx, outputs[i].layer, own[k])
+		if err == nil {
+			err = p.verify(ctx, outputs[i].layer, p.plans[k].Edits)
+		}
+		if err != nil {
+			return fmt.Errorf("%s: %w", p.plans[k].Node, err)
+		}
+		return nil
+	})
+}
+
+func (p *prepared) apply(ctx context.Context, l *layer.Layer, edits []plan.Edit) error {
+	if len(edits) == 0 {
+		return nil
+	}
+	fs, err := p.parts.open(l, false, p.time)
+	if err != nil {
+		return err
+	}
+	return errors.Join(plan.Apply(ctx, edits, fs.boot, fs.root), fs.close())
+}
+
+// verify opens the file systems anew and finds every edit in them.
+func (p *prepared) verify(ctx context.Context, l *layer.Layer, edits []plan.Edit) error {
+	fs, err := p.parts.open(l, true, p.time)
+	if err != nil {
+		return fmt.Errorf("the edited image cannot be read back, which is a mistake in piimg: %w", err)
+	}
+	if err := errors.Join(plan.Verify(ctx, edits, fs.boot, fs.root), fs.close()); err != nil {
+		return fmt.Errorf("the edited image reads back wrongly, which is a mistake in piimg: %w", err)
+	}
+	return nil
+}
+
+func closeLayers(outputs []*output) error {
+	var errs []error
+	for _, out := range outputs {
+		errs = append(errs, out.layer.Close())
+	}
+	return errors.Join(errs...)
+}
+
+// writeImages writes all images under temporary names, then publishes them.
+func (p *prepared) writeImages(ctx context.Context, o Options, outputs []*output) ([]sink.Result, error) {
+	if err := checkSpace(p.used, outputs, o.Out); err != nil {
+		return nil, err
+	}
+	for i, out := range outputs {
+		s, err := sink.CreateRaw(imagePath(o.Out, p.hostname(i)), p.image.Size())
+		if err != nil {
+			return nil, err
+		}
+		defer s.Abort()
+		out.sink = s
+	}
+	err := writeAll(ctx, p.image, outputs, o.Jobs, func(done, total int64) {
+		o.Progress(stepWriting, done, total)
+	})
+	if err != nil {
+		return nil, err
+	}
+	results := make([]sink.Result, len(outputs))
+	err = parallel(o.Jobs, len(outputs), func(_, i int) (err error) {
+		results[i], err = outputs[i].sink.Finish()
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	// The last moment at which stopping leaves everything as it was.
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	for _, out := range outputs {
+		if err := out.sink.Publish(); err != nil {
+			return nil, err
+		}
+	}
+	return results, p.writeCompanions(o.Out, results)
+}
+
+func (p *prepared) hostname(i int) string { return p.config.Nodes[p.chosen[i]].Hostname }
+
+// stepWriting names the pass over the base for Options.Progress.
+const stepWriting = "writing images"
+
+const knownHostsName = "known_hosts"
+
+// writeCompanions writes the files beside the images.
+func (p *prepared) writeCompanions(dir string, results []sink.Result) error {
+	known, err := knownHosts(p.config.Nodes, p.secrets)
+	if err != nil {
+		return err
+	}
+	if err := sink.WriteFile(filepath.Join(dir, knownHostsName), known, 0o644); err != nil {
+		return err
+	}
+	return sink.UpdateSums(dir, results)
+}
+
+func (p *prepared) baseReport() BaseReport {
+	return BaseReport{Name: p.baseName(), SHA256: p.sha256, Release: string(p.facts.Release), Arch: p.facts.Architecture}
+}
+
+func (p *prepared) report(o Options, results []sink.Result) *Report {
+	r := &Report{
+		Base:  p.baseReport(),
+		Files: []string{filepath.Join(o.Out, sink.SumsName), filepath.Join(o.Out, knownHostsName)},
+	}
+	for i, res := range results {
+		pl := p.plans[p.chosen[i]]
+		r.Nodes = append(r.Nodes, NodeReport{
+			Hostname: pl.Node, Image: res.Path, Size: res.Size, SHA256: hex.EncodeToString(res.SHA256[:]),
+			Edits: len(pl.Edits), Notices: pl.Notices,
+		})
+	}
+	return r
+}
+
+// Schema returns the JSON Schema of nodes.yaml.
+func Schema() []byte { return nodes.Schema() }

@@ -1,0 +1,69 @@
+// Package imagebuild turns one Raspberry Pi OS image and one nodes.yaml into a
+// ready image for every node. It is the façade over the packages below it and
+// the only one that a program needs to know: [Build] makes images, [Plan] says
+// what Build would change, [Inspect] says what an image is.
+//
+// The way of the data is one direction. nodes.yaml, the secrets and the facts
+// read from the base image become plans, which are data; everything that can be
+// wrong with them is reported before a byte is written. The edits that all nodes
+// share are applied once, to a copy-on-write layer over the base; each node's own
+// go to a layer over that one. Then a single pass over the base feeds all nodes'
+// outputs, which appear under their names only when all of them are complete.
+//
+// The outcome depends on nothing but the inputs: no clock, no randomness, no
+// number of workers.
+package imagebuild
+
+import (
+	"runtime"
+	"time"
+)
+
+// Options says what to build, and how. The zero value of a field is its default.
+type Options struct {
+	NodesFile   string // path of nodes.yaml; default "nodes.yaml"
+	SecretsFile string // path of secrets.yaml; default: beside nodes.yaml
+	Out         string // folder for the images; default "dist"
+	// Only are the hostnames to build; default: all. Plans are made and checked
+	// for all nodes in any case.
+	Only []string
+	// Jobs is how many images or blocks are worked on at once; default: one for
+	// each processor. It changes how long a build takes, never what it makes.
+	Jobs int
+	// Force lets existing files be replaced that are no earlier output of the
+	// same node.
+	Force bool
+	// CacheDir holds downloads and unpacked images; default: the user's cache folder.
+	CacheDir string
+	// Version is written into the images' piimg-node.txt.
+	Version string
+	// Time is the time of everything that a build changes; default: the time
+	// at which the base image was made.
+	Time time.Time
+	// Env looks environment variables up; default: os.LookupEnv.
+	Env func(string) (string, bool)
+	// Notice is told what the user should know, one sentence at a time.
+	Notice func(string)
+	// Progress is told how far a long step has come, in bytes. A step has ended
+	// when done equals total; total is 0 where it is not known. Calls do not overlap.
+	Progress func(step string, done, total int64)
+}
+
+func (o Options) withDefaults() Options {
+	if o.NodesFile == "" {
+		o.NodesFile = "nodes.yaml"
+	}
+	if o.Out == "" {
+		o.Out = "dist"
+	}
+	if o.Jobs <= 0 {
+		o.Jobs = runtime.GOMAXPROCS(0)
+	}
+	if o.Notice == nil {
+		o.Notice = func(string) {}
+	}
+	if o.Progress == nil {
+		o.Progress = func(string, int64, int64) {}
+	}
+	return o
+}

@@ -1,0 +1,117 @@
+package imagebuild
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/piimg/piimg/imagebuild/layer"
+	"github.com/piimg/piimg/imagebuild/raspios"
+	"github.com/piimg/piimg/imagebuild/sink"
+	"github.com/piimg/piimg/imagebuild/source"
+)
+
+// imagePath is where a node's image is published.
+func imagePath(dir, hostname string) string { return filepath.Join(dir, hostname+".img") }
+
+// checkOutputs makes sure that dir exists, can be written to, and that nothing
+// would be replaced that is not to be.
+func checkOutputs(ctx context.Context, p *prepared, o Options) error {
+	if err := os.MkdirAll(o.Out, 0o755); err != nil {
+		return fmt.Errorf("the output folder %s cannot be made: %w; choose another with --out", o.Out, err)
+	}
+	probe, err := os.CreateTemp(o.Out, sink.TempPattern)
+	if err != nil {
+		return fmt.Errorf("the output folder %s cannot be written to: %w; choose another with --out", o.Out, err)
+	}
+	_ = probe.Close()
+	_ = os.Remove(probe.Name())
+	var errs []error
+	for _, i := range p.chosen {
+		errs = append(errs, checkReplace(ctx, p, o, p.config.Nodes[i].Hostname))
+	}
+	return errors.Join(errs...)
+}
+
+// checkReplace says whether a node's image may be put in place of what is there.
+func checkReplace(ctx context.Context, p *prepared, o Options, hostname string) error {
+	path := imagePath(o.Out, hostname)
+	info, err := os.Lstat(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if !info.Mode().IsRegular() {
+		return fmt.Errorf("%s exists and is no regular file: remove it, or choose another folder with --out", path)
+	}
+	if base, err := os.Stat(p.config.Image.Path); err == nil && os.SameFile(base, info) {
+		return fmt.Errorf("%s is the base image itself: choose another folder with --out", path)
+	}
+	if o.Force {
+		return nil
+	}
+	switch node, err := nodeOf(ctx, path, o); {
+	case err != nil:
+		return fmt.Errorf("%s exists and is no image made by piimg (%w): remove it, or replace it with --force", path, err)
+	case node != hostname:
+		return fmt.Errorf("%s exists and is the image of node %s: remove it, or replace it with --force", path, node)
+	}
+	return nil
+}
+
+// nodeOf returns the host name of the node that piimg made an image for.
+func nodeOf(ctx context.Context, path string, o Options) (hostname string, err error) {
+	image, err := source.Open(ctx, path, source.Options{CacheDir: o.CacheDir, Workers: 1})
+	if err != nil {
+		return "", err
+	}
+	l := layer.New(image, image.Size())
+	defer func() { err = errors.Join(err, l.Close(), image.Close()) }()
+	parts, err := locate(l)
+	if err != nil {
+		return "", err
+	}
+	files, err := parts.open(l, true, time.Time{})
+	if err != nil {
+		return "", err
+	}
+	facts, err := raspios.Detect(files.boot, files.root)
+	if err := errors.Join(err, files.close()); err != nil {
+		return "", err
+	}
+	if facts.Node == nil {
+		return "", errors.New("it has no piimg-node.txt")
+	}
+	return facts.Node.Hostname, nil
+}
+
+// checkSpace compares the room that the images will take with what is free.
+// Used is what the base's file systems use: the rest becomes holes.
+func checkSpace(used int64, outputs []*output, dir string) error {
+	free, err := sink.Free(dir)
+	if err != nil {
+		return err
+	}
+	var need int64
+	for _, out := range outputs {
+		need += used + changed(out.layer)
+	}
+	if need > free {
+		return &sink.SpaceError{Dir: dir, Need: need, Free: free}
+	}
+	return nil
+}
+
+// changed returns how many bytes a layer itself changes.
+func changed(l *layer.Layer) (n int64) {
+	for _, e := range l.Extents() {
+		n += e.Len
+	}
+	return n
+}

@@ -1,0 +1,59 @@
+package imagebuild
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"time"
+
+	"github.com/piimg/piimg/imagebuild/plan"
+	"github.com/piimg/piimg/imagebuild/secrets"
+)
+
+// Plans says what a build would change. Its JSON form is stable: see
+// [plan.WriteJSON] for that of the plans.
+type Plans struct {
+	Base  BaseReport  `json:"base"`
+	Time  time.Time   `json:"time"` // of everything that the build would change
+	Plans []plan.Plan `json:"plans"`
+}
+
+// Plan makes the plans of the chosen nodes and writes nothing: where there is
+// no secrets file, what derives from it is derived from a placeholder.
+func Plan(ctx context.Context, o Options) (_ *Plans, err error) {
+	o = o.withDefaults()
+	p, err := prepare(ctx, o, func(path, cluster string) (*secrets.Secrets, error) {
+		s, err := secrets.Load(path)
+		if errors.Is(err, fs.ErrNotExist) {
+			o.Notice(fmt.Sprintf("there is no %s yet: keys, salts and identifiers are those of a placeholder, and a build will make others", path))
+			return secrets.Placeholder(cluster), nil
+		}
+		return s, err
+	})
+	if err != nil {
+		return nil, err
+	}
+	out := &Plans{Base: p.baseReport(), Time: p.time}
+	for _, i := range p.chosen {
+		out.Plans = append(out.Plans, p.plans[i])
+	}
+	return out, p.close()
+}
+
+// WriteText prints the plans for people. The form may change.
+func (p *Plans) WriteText(w io.Writer) error {
+	if _, err := fmt.Fprintf(w, "base %s, %s %s, sha256 %s\n", p.Base.Name, p.Base.Release, p.Base.Arch, p.Base.SHA256); err != nil {
+		return err
+	}
+	for _, pl := range p.Plans {
+		if _, err := fmt.Fprintln(w); err != nil {
+			return err
+		}
+		if err := plan.WriteText(w, pl); err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,188 @@
+package imagebuild
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/piimg/piimg/imagebuild/disk"
+	"github.com/piimg/piimg/imagebuild/layer"
+	"github.com/piimg/piimg/imagebuild/nodes"
+	"github.com/piimg/piimg/imagebuild/plan"
+	"github.com/piimg/piimg/imagebuild/raspios"
+	"github.com/piimg/piimg/imagebuild/secrets"
+	"github.com/piimg/piimg/imagebuild/source"
+)
+
+// prepared is everything that is decided before a byte is written.
+type prepared struct {
+	config  *nodes.Config
+	secrets *secrets.Secrets
+	image   *source.Image
+	sha256  string       // of the base image as it is packed
+	base    *layer.Layer // over the image, nothing changed yet
+	parts   partitions
+	used    int64 // bytes that the base's two file systems use
+	facts   *raspios.Facts
+	time    time.Time
+	plans   []plan.Plan // of all nodes, in the order of nodes.yaml
+	chosen  []int       // which of them are wanted
+}
+
+// secretsSource gives the secrets of a cluster, once nodes.yaml and the base
+// image are known to be good.
+type secretsSource func(path, cluster string) (*secrets.Secrets, error)
+
+// prepare reads all inputs and makes the plans. The caller closes what it returns.
+func prepare(ctx context.Context, o Options, getSecrets secretsSource) (_ *prepared, err error) {
+	config, err := nodes.Load(o.NodesFile, nodes.Env{Lookup: o.Env})
+	if err != nil {
+		return nil, KindConfig.as(err)
+	}
+	p := &prepared{config: config}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, p.close())
+		}
+	}()
+	if p.chosen, err = choose(config, o.Only); err != nil {
+		return nil, err
+	}
+	if err := p.openImage(ctx, o); err != nil {
+		return nil, KindImage.as(err)
+	}
+	path := o.SecretsFile
+	if path == "" {
+		path = filepath.Join(filepath.Dir(config.Path), "secrets.yaml")
+	}
+	if p.secrets, err = getSecrets(path, config.Cluster.Name); err != nil {
+		return nil, KindConfig.as(err)
+	}
+	if err := p.secrets.CheckCluster(config.Cluster.Name); err != nil {
+		return nil, KindConfig.as(err)
+	}
+	for _, n := range p.secrets.Notices() {
+		o.Notice(n)
+	}
+	return p, p.makePlans(o)
+}
+
+// choose resolves --only to indexes into the nodes; all of them without names.
+func choose(config *nodes.Config, names []string) ([]int, error) {
+	var chosen []int
+	var known []string
+	for i, n := range config.Nodes {
+		known = append(known, n.Hostname)
+		if len(names) == 0 || slices.Contains(names, n.Hostname) {
+			chosen = append(chosen, i)
+		}
+	}
+	for _, name := range names {
+		if !slices.Contains(known, name) {
+			return nil, KindUsage.as(fmt.Errorf("%s has no node %q; it has %s", config.Path, name, strings.Join(known, ", ")))
+		}
+	}
+	return chosen, nil
+}
+
+// openImage finds out what the base image is.
+func (p *prepared) openImage(ctx context.Context, o Options) (err error) {
+	in := p.config.Image
+	so := sourceOptions(o, in.SHA256)
+	path := in.Path
+	if in.URL != "" {
+		if path, err = source.Fetch(ctx, in.URL, so); err != nil {
+			return err
+		}
+	}
+	if p.image, err = source.Open(ctx, path, so); err != nil {
+		return err
+	}
+	if p.sha256, err = p.image.SHA256(ctx); err != nil {
+		return err
+	}
+	p.base = layer.New(p.image, p.image.Size())
+	if p.parts, err = locate(p.base); err != nil {
+		return fmt.Errorf("%s: %w", path, err)
+	}
+	fs, err := p.parts.open(p.base, true, time.Time{})
+	if err != nil {
+		return fmt.Errorf("%s: %w", path, err)
+	}
+	if p.facts, err = raspios.Detect(fs.boot, fs.root); err != nil {
+		return fmt.Errorf("%s: %w", path, errors.Join(err, fs.close()))
+	}
+	p.used = fs.used()
+	p.time = o.Time
+	if p.time.IsZero() {
+		p.time = baseTime(p.facts, fs)
+	}
+	return fs.close()
+}
+
+// baseTime is when the base image was made: the day that it names itself, or
+// else the time at which its root file system was made.
+func baseTime(facts *raspios.Facts, fs *filesystems) time.Time {
+	if day, err := time.Parse(time.DateOnly, facts.Date); err == nil {
+		return day
+	}
+	return fs.root.Info().Made.UTC()
+}
+
+func sourceOptions(o Options, sum string) source.Options {
+	return source.Options{CacheDir: o.CacheDir, SHA256: sum, Workers: o.Jobs, Notice: o.Notice, Progress: o.Progress}
+}
+
+// locate finds the boot and the root partition of an image.
+func locate(l *layer.Layer) (partitions, error) {
+	d, err := disk.Open(l, l.Size())
+	if err != nil {
+		return partitions{}, err
+	}
+	boot, bootErr := d.FindBoot()
+	root, rootErr := d.FindRoot()
+	return partitions{boot: boot, root: root}, errors.Join(bootErr, rootErr)
+}
+
+// makePlans plans all nodes, also those that are not wanted now: a mistake in
+// one is told at once, and what the nodes share does not depend on the choice.
+func (p *prepared) makePlans(o Options) error {
+	fs, err := p.parts.open(p.base, true, p.time)
+	if err != nil {
+		return KindImage.as(err)
+	}
+	var errs []error
+	for _, n := range p.config.Nodes {
+		pl, err := raspios.Plan(raspios.Input{
+			Config: p.config, Node: n, Facts: p.facts, Boot: fs.boot, Root: fs.root, Secrets: p.secrets,
+			Base:    raspios.BaseInfo{Name: p.baseName(), SHA256: p.sha256},
+			Version: o.Version, Time: p.time,
+		})
+		errs = append(errs, err)
+		p.plans = append(p.plans, pl)
+	}
+	return KindConfig.as(errors.Join(append(errs, fs.close())...))
+}
+
+// baseName is the base image's file name as the user knows it.
+func (p *prepared) baseName() string {
+	if u := p.config.Image.URL; u != "" {
+		return u[strings.LastIndexByte(u, '/')+1:]
+	}
+	return filepath.Base(p.config.Image.Path)
+}
+
+func (p *prepared) close() error {
+	var errs []error
+	if p.base != nil {
+		errs = append(errs, p.base.Close())
+	}
+	if p.image != nil {
+		errs = append(errs, p.image.Close())
+	}
+	return errors.Join(errs...)
+}
