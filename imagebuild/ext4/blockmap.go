@@ -1,6 +1,7 @@
 package ext4
 
 import (
+	"cmp"
 	"math"
 	"slices"
 	"sort"
@@ -39,6 +40,7 @@ type blockMap struct {
 	runs    []run // by logical block, disjoint
 	meta    map[metaKey]uint64
 	levels  [maxExtentDepth + 1]uint32 // blocks of each level of an extent tree
+	total   uint64                     // blocks of runs, as far as they were counted in loading
 	changed bool
 }
 
@@ -60,8 +62,33 @@ func (in *inode) blocks() (*blockMap, error) {
 	if err != nil {
 		return nil, err
 	}
+	if in.isDir() {
+		if err := m.checkDisjoint(in); err != nil {
+			return nil, err
+		}
+	}
 	in.m = m
 	return m, nil
+}
+
+// checkDisjoint refuses a directory that has one block in two places: it could
+// list more entries than the image has room for.
+func (m *blockMap) checkDisjoint(in *inode) error {
+	runs := slices.SortedFunc(slices.Values(m.runs), func(a, b run) int { return cmp.Compare(a.phys, b.phys) })
+	for i := 1; i < len(runs); i++ {
+		if runs[i].phys < runs[i-1].phys+uint64(runs[i-1].count) {
+			return corrupt("directory", in.ino, runs[i].phys, "it has the block in two places")
+		}
+	}
+	return nil
+}
+
+// count accounts for n more blocks while a map is loaded: none has more than the file system.
+func (m *blockMap) count(in *inode, n uint64) error {
+	if m.total += n; m.total > in.fs.sb.blocks {
+		return corrupt("inode", in.ino, 0, "it has more blocks than the file system")
+	}
+	return nil
 }
 
 // find returns the index of the first run that ends after logical.

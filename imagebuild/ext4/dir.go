@@ -201,7 +201,16 @@ func (in *inode) lookup(name string) (ino uint32, err error) {
 	if in.has(flagEncrypt) {
 		return 0, &UnsupportedError{Features: []string{"an encrypted directory"}}
 	}
-	if in.has(flagInlineData) {
+	var s spot
+	linear := in.has(flagInlineData)
+	if !linear {
+		// Without an operation under way nothing will be written on account of
+		// a damaged index: what it would have led to can still be read.
+		if s, err = in.seek(name); err != nil && in.isIndexed() && in.fs.tx == nil {
+			linear = true
+		}
+	}
+	if linear {
 		err = in.scan(func(d dirent) bool {
 			if d.ino != 0 && string(d.name) == name {
 				ino = d.ino
@@ -210,7 +219,6 @@ func (in *inode) lookup(name string) (ino uint32, err error) {
 		})
 		return ino, err
 	}
-	s, err := in.seek(name)
 	return s.d.ino, err
 }
 

@@ -24,7 +24,7 @@ var (
 	errNameTooLong = errors.New("name longer than 255 bytes")
 	errTooManyLink = errors.New("too many links")
 	errDirFull     = errors.New("the directory's index is full")
-	errFileTooBig  = errors.New("file too large for this file system")
+	errFileTooBig  = errors.New("file too large")
 	errNotLink     = errors.New("not a symbolic link")
 	errNotWritable = errors.New("file was not opened for writing")
 	errNotReadable = errors.New("file was not opened for reading")

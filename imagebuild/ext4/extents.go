@@ -55,6 +55,9 @@ func (m *blockMap) loadNode(in *inode, node []byte, blk uint64, room, depth int,
 			if err := in.checkRun("extent tree", phys, n); err != nil {
 				return err
 			}
+			if err := m.count(in, n); err != nil {
+				return err
+			}
 			m.runs = append(m.runs, run{uint32(first), uint32(n), phys, unwritten})
 			lo = first + n
 			continue

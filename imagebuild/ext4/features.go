@@ -145,6 +145,9 @@ func (sb *superblock) checkWritable() error {
 	if sb.journalDev != 0 && sb.compat&compatHasJournal != 0 {
 		unknown = append(unknown, "an external journal")
 	}
+	if sb.creatorOS == osHurd {
+		unknown = append(unknown, "inodes of GNU/Hurd")
+	}
 	if len(unknown) > 0 {
 		return &UnsupportedError{Features: unknown, Writing: true}
 	}

@@ -159,7 +159,11 @@ func (f *FS) ReadLink(name string) (target string, err error) {
 	return target, err
 }
 
-// ReadFile returns the content of a regular file.
+// maxReadFile is the largest file that is read into memory: a sparse file's
+// size says nothing of the image's.
+const maxReadFile = 1 << 30
+
+// ReadFile returns the content of a regular file of up to 1 GiB.
 func (f *FS) ReadFile(name string) ([]byte, error) {
 	file, err := f.Open(name)
 	if err != nil {
@@ -173,10 +177,15 @@ func (f *FS) ReadFile(name string) ([]byte, error) {
 	if fi.IsDir() {
 		return nil, &fs.PathError{Op: "read", Path: name, Err: errIsDir}
 	}
-	var b strings.Builder
-	b.Grow(int(min(fi.Size(), 1<<20)))
-	_, err = io.Copy(&b, file)
-	return []byte(b.String()), err
+	if fi.Size() > maxReadFile {
+		return nil, &fs.PathError{Op: "read", Path: name, Err: fmt.Errorf("%w to be read into memory at once: %d bytes", errFileTooBig, fi.Size())}
+	}
+	data := make([]byte, fi.Size())
+	n, err := io.ReadFull(file, data)
+	if err == io.EOF || err == io.ErrUnexpectedEOF {
+		err = nil
+	}
+	return data[:n], err
 }
 
 // ReadDir returns the entries of a directory, sorted by name, without "." and "..".

@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 )
 
 // TestImages edits copies of the disk images named in EXT4_TEST_IMAGES
@@ -166,8 +167,22 @@ func mountAndCompare(t testing.TB, f *FS, options, img string, want map[string]s
 		return
 	}
 	compareMount(t, f, dir, want)
-	if out, err := exec.Command("umount", dir).CombinedOutput(); err != nil {
-		t.Errorf("umount: %s", out)
+	unmount(t, dir)
+}
+
+// unmount tries for a while: a program that another test is just starting may
+// still have a file of the mount open.
+func unmount(t testing.TB, dir string) {
+	t.Helper()
+	for try := 0; ; try++ {
+		out, err := exec.Command("umount", dir).CombinedOutput()
+		if err == nil {
+			return
+		}
+		if try == 100 {
+			t.Fatalf("umount: %s", out)
+		}
+		time.Sleep(50 * time.Millisecond)
 	}
 }
 

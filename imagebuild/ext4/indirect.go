@@ -48,6 +48,9 @@ func (m *blockMap) loadPointer(in *inode, phys uint64, level uint8, first uint64
 	if first >= maxLogical {
 		return corrupt("block map", in.ino, phys, "file block %d is too far out", first)
 	}
+	if err := m.count(in, 1); err != nil {
+		return err
+	}
 	if level == 0 {
 		if k := len(m.runs) - 1; k >= 0 && uint64(m.runs[k].end()) == first && m.runs[k].phys+uint64(m.runs[k].count) == phys {
 			m.runs[k].count++

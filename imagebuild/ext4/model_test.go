@@ -27,7 +27,7 @@ import (
 func TestMain(m *testing.M) {
 	checks := os.Getenv("EXT4_TEST_CHECKS")
 	if checks == "" {
-		checks = "8"
+		checks = "5"
 	}
 	seed := os.Getenv("EXT4_TEST_SEED")
 	if seed == "" {

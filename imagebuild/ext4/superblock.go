@@ -17,6 +17,8 @@ const (
 
 	flagUnsignedHash = 2
 
+	osHurd = 1
+
 	goodOldInodeSize = 128
 	goodOldFirstIno  = 11
 	rootIno          = 2

@@ -183,3 +183,149 @@ func TestTruncatedFileShowsNoOldContent(t *testing.T) {
 	}
 	fsck(t, img)
 }
+
+// TestFailedOperationChangesNothing lets operations fail half-way and looks for traces.
+func TestFailedOperationChangesNothing(t *testing.T) {
+	img := mkfs(t, layouts()[1], tree(t))
+	runTool(t, "debugfs", "-w", "-R", "freei <30>", img) // a file's inode: its entry leads to one that is marked free
+	f := openImage(t, img, false)
+	entries, err := f.ReadDir("big")
+	if err != nil {
+		t.Fatal(err)
+	}
+	broken := ""
+	for _, e := range entries {
+		if fi, err := e.Info(); err == nil && fi.Sys().(*Stat).Ino == 30 {
+			broken = "big/" + e.Name()
+		}
+	}
+	if broken == "" {
+		t.Fatal("inode 30 is not in big")
+	}
+	if err := f.Sync(); err != nil {
+		t.Fatal(err)
+	}
+	before, err := os.ReadFile(img)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var c *CorruptError
+	if err := f.Remove(broken); !errors.As(err, &c) || c.Inode != 30 {
+		t.Errorf("remove: %v, want a CorruptError of inode 30", err)
+	}
+	info := f.Info()
+	for _, op := range []error{
+		f.Mkdir("etc"), f.Remove("etc"), f.Remove("nothing"), f.Rename("etc", "etc/deep/etc"), f.Symlink(strings.Repeat("x", 5000), "s"),
+		f.Mkdir("etc/hostname/x"), f.Mkdir(strings.Repeat("n", 256)), f.Link("etc", "link"), f.Chmod("dangling", 0o600), f.Remove("."),
+		f.Mkdir("../x"), f.Mknod("x", 0o50000, 0), f.SetLabel("a label that is too long"),
+	} {
+		if op == nil {
+			t.Error("an operation that must fail was done")
+		}
+	}
+	if now := f.Info(); now.FreeBlocks != info.FreeBlocks || now.FreeInodes != info.FreeInodes {
+		t.Errorf("free: %d blocks, %d inodes; before: %d, %d", now.FreeBlocks, now.FreeInodes, info.FreeBlocks, info.FreeInodes)
+	}
+	if err := f.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if after, err := os.ReadFile(img); err != nil || !bytes.Equal(before, after) {
+		t.Errorf("failed operations changed the image (%v)", err)
+	}
+}
+
+func TestSameEditsSameBytes(t *testing.T) {
+	img := mkfs(t, layouts()[2], tree(t))
+	original, err := os.ReadFile(img)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var first []byte
+	for range 2 {
+		data := bytes.Clone(original)
+		f, err := Open(newMemory(data), 0, int64(len(data)), Options{Time: testTime()})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i := range 200 {
+			put(t, f, fmt.Sprintf("big/new-%d", i), noise(i*50, 1))
+			if err := f.Remove(fmt.Sprintf("big/a-file-with-a-name-%04d.conf", i)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := f.Close(); err != nil {
+			t.Fatal(err)
+		}
+		if first == nil {
+			first = data
+		} else if !bytes.Equal(first, data) {
+			t.Error("the same edits gave other bytes")
+		}
+	}
+}
+
+func TestHandles(t *testing.T) {
+	img := mkfs(t, layouts()[1], tree(t))
+	f := openImage(t, img, false)
+	a, err := f.OpenFile("etc/hostname", os.O_RDWR|os.O_APPEND)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, err := f.OpenFile("/etc/hostname", os.O_RDONLY)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := a.Write([]byte("more")); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := io.ReadAll(b); string(got) != "raspberrypi\nmore" || err != nil {
+		t.Errorf("%q, %v", got, err)
+	}
+	if _, err := b.Write([]byte("x")); !errors.Is(err, errNotWritable) {
+		t.Errorf("write to a file opened for reading: %v", err)
+	}
+	if err := f.Remove("etc/hostname"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := a.Write([]byte("x")); !errors.Is(err, errRemoved) {
+		t.Errorf("write to a removed file: %v", err)
+	}
+	if _, err := f.OpenFile("etc/empty", os.O_CREATE|os.O_EXCL|os.O_RDWR); !errors.Is(err, fs.ErrExist) {
+		t.Errorf("O_EXCL: %v", err)
+	}
+	if _, err := f.OpenFile("etc", os.O_RDWR); !errors.Is(err, errIsDir) {
+		t.Errorf("a directory for writing: %v", err)
+	}
+	if err := errors.Join(a.Close(), b.Close()); err != nil {
+		t.Error(err)
+	}
+	if err := a.Close(); !errors.Is(err, fs.ErrClosed) {
+		t.Errorf("closed twice: %v", err)
+	}
+	c, err := f.OpenFile("dangling", os.O_CREATE|os.O_RDWR)
+	if !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("through a symlink whose directory is not there: %v, %v", c, err)
+	}
+	put(t, f, "abs", []byte("through the link\n"))
+	if got, err := f.ReadFile("etc/hostname"); string(got) != "through the link\n" || err != nil {
+		t.Errorf("%q, %v", got, err)
+	}
+	// Left open: closing the file system frees what is behind the end.
+	d, err := f.OpenFile("etc/deep/er/data", os.O_RDWR|os.O_TRUNC)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := d.Write([]byte("short")); err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(f.SetLabel("sixteen bytes!!!"), f.Close(), f.Close()); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := f.Stat("."); !errors.Is(err, errClosed) {
+		t.Errorf("stat on a closed file system: %v", err)
+	}
+	fsck(t, img)
+	if l := openImage(t, img, true).Label(); l != "sixteen bytes!!!" {
+		t.Errorf("label %q", l)
+	}
+}
