@@ -130,10 +130,10 @@ func TestTables(t *testing.T) {
 		script string
 		parts  int
 	}{
-		"stretch":   {"label: dos\nlabel-id: 0xabcdef01\nstart=8192,size=20480,type=c\nstart=32768,type=83\n", 2},
-		"gap":       {"label: dos\nlabel-id: 0x00000001\n1: size=8M,type=c\n4: type=83,bootable\n", 2},
-		"gpt":       {"label: gpt\nsize=8M,type=uefi,name=boot\nsize=8M,name=\"Größe 😀\"\n", 2},
-		"gpt, 200":  {"label: gpt\ntable-length: 200\n150: size=8M\n", 1},
+		"stretch":  {"label: dos\nlabel-id: 0xabcdef01\nstart=8192,size=20480,type=c\nstart=32768,type=83\n", 2},
+		"gap":      {"label: dos\nlabel-id: 0x00000001\n1: size=8M,type=c\n4: type=83,bootable\n", 2},
+		"gpt":      {"label: gpt\nsize=8M,type=uefi,name=boot\nsize=8M,name=\"Größe 😀\"\n", 2},
+		"gpt, 200": {"label: gpt\ntable-length: 200\n150: size=8M\n", 1},
 	} {
 		t.Run(name, func(t *testing.T) {
 			path := newImage(t, 64*mib, c.script)
@@ -416,4 +416,24 @@ func FuzzOpen(f *testing.F) {
 		d.FindBoot()
 		d.FindRoot()
 	})
+}
+
+// TestRealImages looks at the images that PIIMG_TEST_IMAGES names, separated as in PATH.
+func TestRealImages(t *testing.T) {
+	images := filepath.SplitList(os.Getenv("PIIMG_TEST_IMAGES"))
+	if len(images) == 0 {
+		t.Skip("PIIMG_TEST_IMAGES names no images of Raspberry Pi OS")
+	}
+	for _, path := range images {
+		d, err := open(t, path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		asSfdisk(t, d, path)
+		boot, err1 := d.FindBoot()
+		root, err2 := d.FindRoot()
+		if err := errors.Join(err1, err2); err != nil || boot.Index != 1 || root.Index != 2 {
+			t.Errorf("%s: boot %+v, root %+v, %v", path, boot, root, err)
+		}
+	}
 }
