@@ -118,11 +118,11 @@ func (d *draft) lstat(p plan.Partition, name string) (entry, error) {
 			removed = true
 		}
 	}
-	if d.full[p][k] > 0 {
-		return d.dirOrBase(p, name, removed)
-	}
 	for dir := path.Dir(k); dir != "." && !removed; dir = path.Dir(dir) {
 		removed = edits[dir].Op == plan.Remove
+	}
+	if d.full[p][k] > 0 {
+		return d.dirOrBase(p, name, removed)
 	}
 	if removed {
 		return entry{}, nil
@@ -325,6 +325,17 @@ func (d *draft) put(e plan.Edit) error {
 		return fmt.Errorf("/%s: /%s is no folder", e.Path, dir)
 	}
 	e.Path = path.Join(dir, path.Base(e.Path))
+	if old, ok := d.edits[e.Partition][key(e.Partition, e.Path)]; ok && old.Op == plan.Remove {
+		// A path has one edit, which cannot both remove a folder and put something
+		// in its place, nor put a folder in the place of something else.
+		at, err := d.lstatBase(e.Partition, e.Path)
+		if err != nil {
+			return err
+		}
+		if at.kind == isDir || e.Op == plan.Mkdir && at.kind != isNothing {
+			return fmt.Errorf("/%s: a folder and something else cannot replace each other", e.Path)
+		}
+	}
 	d.set(e)
 	return nil
 }
@@ -335,6 +346,11 @@ func (d *draft) drop(p plan.Partition, name, why string) (bool, error) {
 	canon, e, err := d.resolve(p, name, false)
 	if err != nil || e.kind == isNothing {
 		return false, err
+	}
+	for _, r := range d.renames {
+		if r.Partition == p && (r.Path == canon || strings.HasPrefix(r.Path, canon+"/")) {
+			return false, fmt.Errorf("/%s: cannot be removed, since /%s is renamed to /%s", canon, r.From, r.Path)
+		}
 	}
 	edits := d.edits[p]
 	k := key(p, canon)
