@@ -162,10 +162,14 @@ func TestBuildEveryRelease(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			base := unpack(t, o)
-			for _, n := range report.Nodes {
+			plans, err := Plan(t.Context(), o)
+			if err != nil {
+				t.Fatal(err)
+			}
+			base := readTrees(t, unpack(t, o))
+			for i, n := range report.Nodes {
 				checkFileSystems(t, n.Image)
-				checkUntouched(t, o, base, n)
+				checkUntouched(t, base, n.Image, plans.Plans[i])
 			}
 			run(t, "sh", "-c", "cd "+o.Out+" && sha256sum -c SHA256SUMS")
 			run(t, "ssh-keygen", "-l", "-f", filepath.Join(o.Out, "known_hosts"))

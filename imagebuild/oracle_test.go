@@ -86,29 +86,35 @@ func open(t testing.TB, image string) opened {
 func checkFileSystems(t testing.TB, image string) {
 	t.Helper()
 	parts := open(t, image).parts
-	run(t, "e2fsck", "-fn", extract(t, image, parts.root))
+	run(t, "e2fsck", "-fn", at(image, parts.root))
 	run(t, "fsck.fat", "-n", extract(t, image, parts.boot))
 }
 
-// checkUntouched compares an image with its base: what no edit names, or has
-// below it, must be as it was. Contents are read by debugfs as well as by piimg.
-func checkUntouched(t *testing.T, o Options, base string, n NodeReport) {
+// at names a partition within an image, for the programs of e2fsprogs.
+func at(image string, p disk.Partition) string { return fmt.Sprintf("%s?offset=%d", image, p.Start) }
+
+// trees are the contents of an image: of its partitions as piimg reads them, and
+// of its root file system as debugfs does.
+type trees struct {
+	opened
+	bootTree, rootTree, dumped map[string]string
+}
+
+func readTrees(t *testing.T, image string) trees {
 	t.Helper()
-	plans, err := Plan(t.Context(), o)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var edits []plan.Edit
-	for _, p := range plans.Plans {
-		if p.Node == n.Hostname {
-			edits = p.Edits
-		}
-	}
-	was, is := open(t, base), open(t, n.Image)
-	compareTrees(t, n.Hostname+" boot", tree(t, was.boot), tree(t, is.boot), named(t, edits, plan.Boot, was.boot))
-	touched := named(t, edits, plan.Root, was.root)
-	compareTrees(t, n.Hostname+" root", tree(t, was.root), tree(t, is.root), touched)
-	compareTrees(t, n.Hostname+" root, by debugfs", dump(t, base, was.parts.root), dump(t, n.Image, is.parts.root), touched)
+	o := open(t, image)
+	return trees{o, tree(t, o.boot), tree(t, o.root), dump(t, image, o.parts.root)}
+}
+
+// checkUntouched compares an image with its base: what no edit names, or has
+// below it, must be as it was.
+func checkUntouched(t *testing.T, base trees, image string, p plan.Plan) {
+	t.Helper()
+	is := readTrees(t, image)
+	compareTrees(t, p.Node+" boot", base.bootTree, is.bootTree, named(t, p.Edits, plan.Boot, base.boot))
+	touched := named(t, p.Edits, plan.Root, base.root)
+	compareTrees(t, p.Node+" root", base.rootTree, is.rootTree, touched)
+	compareTrees(t, p.Node+" root, by debugfs", base.dumped, is.dumped, touched)
 }
 
 // named returns a function that tells whether edits name a path, something above
@@ -224,7 +230,7 @@ func tree(t *testing.T, f fs.FS) map[string]string {
 func dump(t *testing.T, image string, p disk.Partition) map[string]string {
 	t.Helper()
 	dir := t.TempDir()
-	run(t, "debugfs", "-R", "rdump / "+dir, extract(t, image, p))
+	run(t, "debugfs", "-R", "rdump / "+dir, at(image, p))
 	all := map[string]string{}
 	err := filepath.WalkDir(dir, func(name string, d fs.DirEntry, err error) error {
 		if err != nil {
