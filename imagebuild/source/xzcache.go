@@ -129,7 +129,7 @@ func (c *blockCache) buffer() []byte {
 	}
 	if c.made < c.n {
 		c.made++
-		return make([]byte, c.max)
+		return newBuffer(c.max)
 	}
 	if e := c.lru.Front(); e != nil {
 		b := c.lru.Remove(e).(*cachedBlock)
@@ -148,6 +148,8 @@ func (c *blockCache) release(b *cachedBlock) {
 		return
 	}
 	switch {
+	case c.closed:
+		freeBuffer(b.data[:c.max])
 	case b.err != nil: // the next who asks tries anew
 		delete(c.blocks, b.i)
 		c.free = append(c.free, b.data[:c.max])
@@ -160,11 +162,17 @@ func (c *blockCache) release(b *cachedBlock) {
 	c.changed = make(chan struct{})
 }
 
-// close lets the buffers go and makes acquire fail.
+// close frees the buffers that are not in use and makes acquire fail.
 func (c *blockCache) close() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.closed = true
+	for _, buf := range c.free {
+		freeBuffer(buf)
+	}
+	for e := c.lru.Front(); e != nil; e = e.Next() {
+		freeBuffer(e.Value.(*cachedBlock).data[:c.max])
+	}
 	c.free, c.blocks = nil, nil
 	c.lru.Init()
 }
