@@ -32,10 +32,33 @@
 // system and the order of operations, and times and generation numbers come
 // from [Options]; the same edits to the same image give the same bytes.
 //
+// # What is supported
+//
+// Reading and writing: 1 to 64 KiB blocks; extents and indirect maps; linear
+// and hash-indexed directories (half-MD4, TEA, legacy; signed and unsigned), of
+// up to three levels with large_dir; metadata_csum, metadata_csum_seed,
+// uninit_bg, 64bit, flex_bg, meta_bg, sparse_super, sparse_super2, huge_file,
+// large_file, dir_nlink, extra_isize, orphan_file, resize_inode, and the groups
+// and inode tables that mkfs leaves uninitialised. Blocks that are reserved for
+// root stay free.
+//
+// Reading only, by [Options].ReadOnly: inline_data, bigalloc, quota, project,
+// mmp, casefold, verity, encrypt (but not what is encrypted), an external
+// journal, and file systems that were not unmounted cleanly (as of their last
+// checkpoint). Everything unknown among the incompatible features is refused
+// even so.
+//
+// Left as they are: the journal's old contents, the copies of the superblock
+// and of the group descriptors (as the kernel leaves them), the times of the
+// last mount and write, and extended attributes: those of an edited file are
+// kept, new files get none, not even a default ACL of their directory. A file
+// whose attributes lie in inodes of their own (ea_inode) is not removed.
+//
 // # Names
 //
 // Names are paths of io/fs: slash-separated, relative to the file system's
-// root, which is ".". The methods of io/fs insist on that; all others also
-// take a leading slash. Symbolic links are followed within the file system, as
+// root, which is "."; but they need not be UTF-8. The methods of io/fs (Open,
+// Stat, Lstat, ReadDir, ReadFile, ReadLink) insist on that, as io/fs demands;
+// all others also take a leading slash. Symbolic links are followed within the file system, as
 // if its root were the system's: no path leads out.
 package ext4
