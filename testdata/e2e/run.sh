@@ -111,15 +111,15 @@ on() {
 }
 # by_password VM USER PASSWORD  whether it opens the door.
 by_password() {
-	sshpass -p "$3" ssh -q -p "$(cat "$PI_IMAGE_TMP/vm/$1/ssh-port")" -o PubkeyAuthentication=no \
+	sshpass -p "$3" ssh -p "$(cat "$PI_IMAGE_TMP/vm/$1/ssh-port")" -o PubkeyAuthentication=no \
 		-o NumberOfPasswordPrompts=1 -o ControlPath=none -o ConnectTimeout=60 \
 		-o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null "$2@127.0.0.1" true
 }
-# refused VM USER PASSWORD  sshpass says 5 for a wrong password, and nothing else will do.
+# refused VM USER PASSWORD  the server says so; that it is out of reach will not do.
 refused() {
-	local status=0
-	by_password "$@" || status=$?
-	[ "$status" = 5 ] || { echo "status $status"; return 1; }
+	local said
+	if said=$(by_password "$@" 2>&1); then echo "let in"; return 1; fi
+	grep -q "^$2@127.0.0.1: Permission denied" <<<"$said" || { echo "$said"; return 1; }
 }
 scanned() { # whether the guest shows the keys of known_hosts, and no others of their types
 	local port keys
@@ -174,7 +174,8 @@ inside() {
 	check "$vm: the overlay's boot file" on "$vm" 'cat /boot/note.txt /boot/firmware/note.txt 2>/dev/null | grep -q overlay'
 	check "$vm: no unit failed that does not fail in the untouched image" on "$vm" \
 		"$failed_units"' | grep -vxF -e "$(printf "%s\n" '"$known_failed"')" | { ! grep .; }'
-	on "$vm" "$failed_units" | sed 's/^/     | failed: /' || true
+	on "$vm" "$failed_units"' | while read -r u; do sudo systemctl status --no-pager --full -n 12 "$u"; done' 2>&1 |
+		sed 's/^/     | /' || true
 }
 
 # untouched ERA BASE  prints the units that fail in the base image as it is.
