@@ -67,12 +67,12 @@ var modelNames = []string{
 }
 
 // TestModel makes random changes, and has fsck.fat and mtools look at the outcome.
-// It makes twenty sequences of changes on each kind of file system, or as many as the flag
+// It makes a dozen sequences of changes on each kind of file system, or as many as the flag
 // -rapid.checks says.
 func TestModel(t *testing.T) {
 	fsckPath, mcopy := tool(t, "fsck.fat"), tool(t, "mcopy")
 	if checks := flag.Lookup("rapid.checks"); checks.Value.String() == checks.DefValue {
-		if err := checks.Value.Set("20"); err != nil {
+		if err := checks.Value.Set("12"); err != nil {
 			t.Fatal(err)
 		}
 		defer checks.Value.Set(checks.DefValue)
