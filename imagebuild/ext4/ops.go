@@ -311,7 +311,16 @@ func (f *FS) Lchown(name string, uid, gid int) error {
 // Chtimes sets the times of creation, last access and last change of content,
 // as far as they are not zero, to the nanosecond where inodes have room for it.
 func (f *FS) Chtimes(name string, ctime, atime, mtime time.Time) error {
-	return f.alter("chtimes", name, true, func(in *inode) {
+	return f.chtimes("chtimes", name, true, ctime, atime, mtime)
+}
+
+// Lchtimes is Chtimes, of a symbolic link itself if name is one.
+func (f *FS) Lchtimes(name string, ctime, atime, mtime time.Time) error {
+	return f.chtimes("lchtimes", name, false, ctime, atime, mtime)
+}
+
+func (f *FS) chtimes(op, name string, follow bool, ctime, atime, mtime time.Time) error {
+	return f.alter(op, name, follow, func(in *inode) {
 		if !ctime.IsZero() {
 			in.setCrtime(ctime)
 		}

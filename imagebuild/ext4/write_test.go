@@ -9,6 +9,7 @@ import (
 	"os"
 	"strings"
 	"testing"
+	"time"
 )
 
 // put writes a whole file.
@@ -327,5 +328,29 @@ func TestHandles(t *testing.T) {
 	fsck(t, img)
 	if l := openImage(t, img, true).Label(); l != "sixteen bytes!!!" {
 		t.Errorf("label %q", l)
+	}
+}
+
+func TestTimes(t *testing.T) {
+	for _, l := range []layout{layouts()[1], layouts()[10]} {
+		f := openImage(t, mkfs(t, l, tree(t)), false)
+		ns := f.Info().InodeSize > 128
+		for _, want := range []time.Time{
+			time.Unix(0, 0), time.Unix(1<<31-1, 999999999), time.Unix(1<<31, 1), time.Unix(1<<33, 5), time.Unix(-5, 7), time.Unix(-1<<31, 0),
+		} {
+			if err := f.Lchtimes("abs", time.Time{}, want, want); err != nil {
+				t.Fatal(err)
+			}
+			fi, err := f.Lstat("abs")
+			if err != nil {
+				t.Fatal(err)
+			}
+			if !ns {
+				want = time.Unix(min(want.Unix(), 1<<31-1), 0)
+			}
+			if s := fi.Sys().(*Stat); !s.Mtime.Equal(want) || !s.Atime.Equal(want) || !s.Ctime.Equal(testTime()) && ns {
+				t.Errorf("%s: %v, %v, want %v", l.name, s.Mtime, s.Atime, want.UTC())
+			}
+		}
 	}
 }
