@@ -4,8 +4,14 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"regexp"
 	"strings"
 )
+
+// macPattern is a MAC address of 48 bits, as Linux, Windows and Cisco write it.
+const macPattern = `^[0-9A-Fa-f]{2}(:[0-9A-Fa-f]{2}){5}$|^[0-9A-Fa-f]{2}(-[0-9A-Fa-f]{2}){5}$|^[0-9A-Fa-f]{4}(\.[0-9A-Fa-f]{4}){2}$`
+
+var macRE = regexp.MustCompile(macPattern)
 
 // Ranges that no host can have (RFC 6890) and that netip has no test for.
 var (
@@ -145,7 +151,7 @@ func (c *checker) static(v text) netip.Addr {
 func (c *checker) mac(v text) net.HardwareAddr {
 	m, err := net.ParseMAC(v.V)
 	switch {
-	case err != nil || len(m) != 6:
+	case err != nil || !macRE.MatchString(v.V):
 		c.fail(at(v), "write six bytes in hex, such as b8:27:eb:00:00:01", "%q is not a MAC address", v.V)
 	case m[0]&1 != 0:
 		c.fail(at(v), "look at ip link on the node, or at the label", "%q is a multicast address, which no interface has", v.V)

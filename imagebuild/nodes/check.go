@@ -27,8 +27,15 @@ type place struct {
 
 func at[T any](v value[T]) place { return place{v.Span(), v.Path} }
 
-// fail reports a problem. Values of the file go into messages by %q.
+// fail reports a problem. Values of the file go into messages by %q. One that
+// seems to hold a part of the file with a secret in it, since a quote was
+// closed too late, is left out.
 func (c *checker) fail(p place, hint, format string, args ...any) {
+	for i, arg := range args {
+		if s, ok := arg.(string); ok && strictyaml.HoldsSecret(s) {
+			args[i], hint = "…", "check that quotes are closed where they should be"
+		}
+	}
 	c.r.Add(p.span, p.path, fmt.Sprintf(format, args...), hint)
 }
 

@@ -30,7 +30,7 @@ func (c *checker) image(v value[imageDoc]) Image {
 	if d.SHA256.Set() {
 		im.SHA256 = c.sha256(d.SHA256)
 	}
-	if d.URL.Given() && !d.SHA256.Given() {
+	if d.URL.Given() && !d.Path.Given() && !d.SHA256.Given() {
 		c.fail(at(v), "add sha256: as it is published beside the image", "a download needs its sha256")
 	}
 	return im

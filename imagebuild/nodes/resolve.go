@@ -3,6 +3,7 @@ package nodes
 import (
 	"net"
 	"net/netip"
+	"strings"
 )
 
 // document checks the whole file: first each value for itself, then what they
@@ -120,8 +121,11 @@ func (c *checker) unique(all []node) {
 			continue
 		}
 		if router != nil {
-			c.fail(n.settings.role.place, "give one of them another role", "there can be one router, and %s in line %d is it already",
-				router.place.path, router.place.span.Line)
+			p := n.settings.role.place
+			if !strings.HasPrefix(p.path, n.path) { // the role comes from defaults
+				p = n.place
+			}
+			c.fail(p, "give one of them another role", "there can be one router, and %s in line %d is it already", router.path, router.span.Line)
 			continue
 		}
 		router = &all[i]

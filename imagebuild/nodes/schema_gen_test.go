@@ -107,7 +107,7 @@ func (nodeDoc) JSONSchemaExtend(s *jsonschema.Schema) {
 	nullable(s, reflect.TypeFor[nodeDoc]())
 	prop(s, "hostname").Pattern = labelPattern
 	prop(s, "ip").Pattern = `^(dhcp|[0-9]{1,3}(\.[0-9]{1,3}){3})$`
-	prop(s, "mac").Pattern = `^[0-9A-Fa-f]{2}([:-][0-9A-Fa-f]{2}){5}$|^[0-9A-Fa-f]{4}(\.[0-9A-Fa-f]{4}){2}$`
+	prop(s, "mac").Pattern = macPattern
 }
 
 func (imageDoc) JSONSchemaExtend(s *jsonschema.Schema) {

@@ -60,6 +60,10 @@ func (c *converter) convert(n ast.Node, secret bool) *Node {
 		// A block mapping's own token is its first colon.
 		out.Span = out.Entries[0].Key.Span
 	}
+	if out.Kind == String && HoldsSecret(out.Text) {
+		out.Secret = true // a quote that was closed too late, say
+		c.r.file.mask(out.Span)
+	}
 	if secret && out.Kind != Map && out.Kind != List && out.Kind != Null {
 		c.r.file.mask(out.Span)
 	}
@@ -73,31 +77,25 @@ func (c *converter) entry(m *Node, kv *ast.MappingValueNode) {
 		c.r.Add(key.Span, "", "a mapping or a list cannot be a key", "")
 		return
 	}
-	secret := (m.Secret && !openKey(key.Text)) || secretKey(key.Text)
-	if m.Secret && kv.Value != nil {
-		if null, ok := kv.Value.(*ast.NullNode); ok && null.Token.Type == token.ImplicitNullType && !openKey(key.Text) {
-			// {hunter2}: a secret in the place of a key.
-			key.Secret = true
-			c.r.file.mask(key.Span)
-		}
+	secret := m.Secret && !openKey(key.Text) || secretKey(key.Text)
+	if m.Secret && !openKey(key.Text) && key.Text != "hash" {
+		// {hunter2}: perhaps a secret in the place of a key.
+		key.Secret = true
+		c.r.file.mask(key.Span)
 	}
 	m.Entries = append(m.Entries, Entry{Key: key, Value: c.convert(kv.Value, secret)})
 }
 
 // span returns where a node stands. A scalar reaches to the next token that is
-// not its own, or to the end of its line; of a mapping or a list the span is
-// the first character.
+// not its own; of a mapping or a list the span is the first character.
 func (c *converter) span(n ast.Node) Span {
+	lines := c.r.file.lines
 	if n == nil || n.GetToken() == nil {
-		return Span{Line: 1, Col: 1, EndLine: 1, EndCol: 1}
+		return Span{Line: 1, Col: 1, EndLine: 1, EndCol: 2}
 	}
 	t := n.GetToken()
-	s := Span{Line: t.Position.Line, Col: max(1, t.Position.Column)}
+	s := Span{Line: min(max(1, t.Position.Line), len(lines)), Col: max(1, t.Position.Column)}
 	s.EndLine, s.EndCol = s.Line, s.Col+1
-	lines := c.r.file.lines
-	if s.Line < 1 || s.Line > len(lines) {
-		return Span{Line: 1, Col: 1, EndLine: 1, EndCol: 1}
-	}
 	next := t.Next
 	switch n.(type) {
 	case *ast.LiteralNode:
@@ -111,25 +109,55 @@ func (c *converter) span(n ast.Node) Span {
 	if t.Type == token.ImplicitNullType {
 		return s
 	}
-	if next == nil {
-		s.EndLine, s.EndCol = len(lines), len(lines[len(lines)-1])+1
-	} else if at := next.Position; at.Line > s.Line || at.Line == s.Line && at.Column > s.Col {
-		s.EndLine, s.EndCol = at.Line, at.Column
-	} else {
-		s.EndLine, s.EndCol = len(lines), len(lines[len(lines)-1])+1
+	s.Line, s.Col = c.start(t, s.Line, s.Col)
+	s.EndLine, s.EndCol = len(lines), len(lines[len(lines)-1])+1
+	if next != nil {
+		if at := next.Position; at.Line > s.Line || at.Line == s.Line && at.Column > s.Col {
+			s.EndLine, s.EndCol = min(at.Line, len(lines)), at.Column
+		}
 	}
-	// Leave out the blank space before the next token.
+	return c.trim(s)
+}
+
+// start returns where a scalar starts. The scanner misplaces a plain scalar that
+// blanks follow, but not the indicator before it.
+func (c *converter) start(t *token.Token, line, col int) (int, int) {
+	prev := t.Prev
+	for prev != nil && prev.Type == token.CommentType {
+		prev = prev.Prev
+	}
+	if prev == nil {
+		return line, col
+	}
+	switch prev.Type {
+	case token.MappingValueType, token.SequenceEntryType, token.SequenceStartType, token.MappingStartType, token.CollectEntryType:
+	default:
+		return line, col
+	}
+	at := prev.Position
+	for l, i := at.Line, at.Column; l >= 1 && l <= len(c.r.file.lines); l, i = l+1, 0 {
+		text := c.r.file.lines[l-1]
+		for i < len(text) && (text[i] == ' ' || text[i] == '\t') {
+			i++
+		}
+		if i < len(text) && text[i] != '#' {
+			return l, i + 1
+		}
+	}
+	return line, col
+}
+
+// trim leaves out the blank space at the end of a span.
+func (c *converter) trim(s Span) Span {
 	for s.EndLine > s.Line || s.EndCol > s.Col+1 {
-		line := lines[min(s.EndLine, len(lines))-1]
+		line := c.r.file.lines[s.EndLine-1]
 		if s.EndCol <= 1 {
 			s.EndLine--
-			s.EndCol = len(lines[s.EndLine-1]) + 1
+			s.EndCol = len(c.r.file.lines[s.EndLine-1]) + 1
 			continue
 		}
-		if s.EndCol-2 < len(line) {
-			if b := line[s.EndCol-2]; b != ' ' && b != '\t' {
-				break
-			}
+		if i := s.EndCol - 2; i < len(line) && line[i] != ' ' && line[i] != '\t' {
+			break
 		}
 		s.EndCol--
 	}

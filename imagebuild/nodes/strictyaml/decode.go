@@ -215,7 +215,11 @@ func (d *decoder) decodeStruct(n *Node, path string, v reflect.Value) {
 		}
 		i := slices.IndexFunc(known, func(f field) bool { return f.key == e.Key.Text && e.Key.Kind == String })
 		if i < 0 {
-			meant[d.unknown(e.Key, path, known)] = true
+			key, recognised := d.unknown(e.Key, path, known)
+			meant[key] = true
+			if !recognised && e.Value.Kind != Map && e.Value.Kind != List && e.Value.Kind != Null {
+				d.r.Mask(e.Value.Span) // nobody knows whether it is a secret
+			}
 			continue
 		}
 		target := v.FieldByIndex(known[i].index).Addr().Interface()
@@ -253,12 +257,12 @@ func (d *decoder) duplicate(first map[string]*Node, e Entry, path string) bool {
 	return true
 }
 
-// unknown reports a key that is not known, and returns the one that was
-// probably meant, or "".
-func (d *decoder) unknown(key *Node, path string, known []field) string {
+// unknown reports a key that is not known. It returns the one of known that was
+// probably meant, or "", and whether the key is known elsewhere at least.
+func (d *decoder) unknown(key *Node, path string, known []field) (meant string, recognised bool) {
 	if key.Secret {
 		d.r.Add(key.Span, path, "there is no such key here", "the keys here are "+list(requiredFirst(known)))
-		return ""
+		return "", false
 	}
 	near := Nearest(key.Text, requiredFirst(known))
 	for _, f := range known {
@@ -280,7 +284,7 @@ func (d *decoder) unknown(key *Node, path string, known []field) string {
 		hint = "the keys here are " + list(requiredFirst(known))
 	}
 	d.r.Add(key.Span, path, fmt.Sprintf("there is no key %q here", key.Text), hint)
-	return near
+	return near, near != "" || len(places) > 0
 }
 
 func list(keys []string) string {

@@ -146,10 +146,21 @@ func printable(r rune) rune {
 
 var keyBefore = regexp.MustCompile(`["']?([\pL\pN_-]+)["']?\s*:`)
 
+// HoldsSecret says whether text looks as if it held a key for secrets and its
+// value. Such text must not be quoted in a message.
+func HoldsSecret(text string) bool {
+	for _, m := range keyBefore.FindAllStringSubmatch(text, -1) {
+		if secretKey(m[1]) {
+			return true
+		}
+	}
+	return false
+}
+
 // maskText hides secrets in a file whose structure is unknown, because it does
-// not parse: all that follows a secret key on its line, and the lines below
-// that are indented more. If the line leaves a bracket or a quote open, all the
-// rest of the file is hidden.
+// not parse: all that follows a secret key on its line, and the lines below that
+// may belong to it. If the line leaves a bracket or a quote open, all the rest of
+// the file is hidden.
 func (f *file) maskText() {
 	for i := 0; i < len(f.lines); i++ {
 		line := string(f.lines[i])
@@ -172,10 +183,12 @@ func (f *file) maskText() {
 	}
 }
 
-// continues says whether a line below that of a key may belong to its value.
+var keyLine = regexp.MustCompile(`^[ \t]*(- +)*["']?[\pL\pN_-]+["']?[ \t]*:([ \t]|$)`)
+
+// continues says whether a line below that of a key may belong to its value:
+// unless it is another key, and not indented more.
 func continues(key, line []rune) bool {
-	k, l := indent(key), indent(line)
-	return l > k || l == len(line) || l == k && line[l] == '-' && key[k] != '-'
+	return indent(line) > indent(key) || !keyLine.MatchString(string(line))
 }
 
 func indent(line []rune) int {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"math"
 	"strings"
 	"unicode/utf8"
 
@@ -172,8 +173,12 @@ func (r *Report) acceptable(tokens token.Tokens) bool {
 		case token.InvalidType:
 			// The scanner gave up here: what follows means nothing.
 			return r.reportUnless()
+		case token.CommentType:
+			if HoldsSecret(t.Value) {
+				r.file.mask(restOfLine(at))
+			}
 		case token.AnchorType, token.AliasType:
-			r.file.mask(Span{Line: at.Line, Col: at.Col, EndLine: at.Line, EndCol: 1 << 30})
+			r.file.mask(restOfLine(at))
 			r.Add(at, "", "anchors (&) and aliases (*) are not supported",
 				"write the value where it is meant; put text that starts with & or * in quotes")
 		case token.MergeKeyType:
@@ -205,6 +210,11 @@ func (r *Report) acceptable(tokens token.Tokens) bool {
 		}
 	}
 	return r.reportUnless()
+}
+
+func restOfLine(s Span) Span {
+	s.EndLine, s.EndCol = s.Line, math.MaxInt
+	return s
 }
 
 // reportUnless ends acceptable: once something was refused, the structure of
