@@ -9,7 +9,7 @@ import (
 
 func benchImage(b *testing.B) []byte {
 	b.Helper()
-	img := mkfs(b, layout{"", []string{"-O", "^64bit,^huge_file"}, "256M", nil}, tree(b))
+	img := mkfs(b, layout{"", []string{"-b", "4096", "-O", "^64bit,^huge_file"}, "256M", nil}, tree(b))
 	data, err := os.ReadFile(img)
 	if err != nil {
 		b.Fatal(err)

@@ -144,7 +144,7 @@ func TestDeepExtentTree(t *testing.T) {
 func TestLargeDirectory(t *testing.T) {
 	for _, l := range []layout{
 		{"1k", []string{"-b", "1024", "-N", "40000", "-O", "metadata_csum"}, "96M", nil},
-		{"4k", []string{"-N", "40000", "-O", "^metadata_csum,^64bit"}, "96M", nil},
+		{"4k", []string{"-b", "4096", "-N", "40000", "-O", "^metadata_csum,^64bit"}, "96M", nil},
 	} {
 		t.Run(l.name, func(t *testing.T) {
 			t.Parallel()
@@ -408,5 +408,77 @@ func TestKernelGoesOn(t *testing.T) {
 				head -c 2000000 /dev/urandom > big; mv d/e e; mkdir d/new; rm pre beyond`)
 			fsck(t, img)
 		})
+	}
+}
+
+// TestChecksums damages one byte of each kind of structure: metadata_csum finds it, and nothing is written.
+func TestChecksums(t *testing.T) {
+	img := mkfs(t, layouts()[1], tree(t))
+	f := openImage(t, img, false)
+	file, err := f.OpenFile("holes", os.O_RDWR|os.O_CREATE)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range 8 {
+		if _, err := file.(*File).WriteAt([]byte("x"), int64(i)*8192); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := errors.Join(file.Close(), f.Mkdir("indexed")); err != nil {
+		t.Fatal(err)
+	}
+	for i := range 300 {
+		if err := f.Symlink("x", fmt.Sprintf("indexed/entry-%d", i)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	place := func(name string) int64 { // of a file's first block
+		in, err := f.find(name, false)
+		if err != nil {
+			t.Fatal(err)
+		}
+		m, err := in.blocks()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if name == "holes" {
+			return int64(m.meta[metaKey{1, 0}]) * 4096
+		}
+		return int64(m.runs[0].phys) * 4096
+	}
+	g, err := f.group(0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	offsets := map[string]int64{
+		"superblock": 1024 + 0x78, "group descriptors": 4096 + 0x0C, "block bitmap": int64(g.blockBitmap())*4096 + 7,
+		"inode bitmap": int64(g.inodeBitmap())*4096 + 7, "inode": int64(g.inodeTable())*4096 + 256 + 0x68,
+		"directory": place("big") + 100, "directory index": place("indexed") + 0x28, "extent tree": place("holes") + 30,
+	}
+	if err := f.Close(); err != nil {
+		t.Fatal(err)
+	}
+	fsck(t, img)
+	original, err := os.ReadFile(img)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for what, off := range offsets {
+		data := bytes.Clone(original)
+		data[off] ^= 1
+		damaged := bytes.Clone(data)
+		f, err := Open(newMemory(data), 0, int64(len(data)), Options{Time: testTime()})
+		if err == nil {
+			err = errors.Join(tryPut(f, "holes", noise(90000, 1)), f.Mkdir("big/new"), f.Mkdir("indexed/new"), f.Mkdir("new"))
+		}
+		var c *CorruptError
+		if !errors.As(err, &c) {
+			t.Errorf("%s: %v, want a CorruptError", what, err)
+		} else if what != "directory index" && c.Structure != what && c.Structure != "directory" {
+			t.Errorf("%s: the error names the %s", what, c.Structure)
+		}
+		if f == nil && !bytes.Equal(data, damaged) {
+			t.Errorf("%s: it was written to", what)
+		}
 	}
 }

@@ -332,7 +332,7 @@ func TestHandles(t *testing.T) {
 }
 
 func TestTimes(t *testing.T) {
-	for _, l := range []layout{layouts()[1], layouts()[10]} {
+	for _, l := range []layout{layouts()[1], {"128", []string{"-t", "ext2", "-I", "128"}, "16M", nil}} {
 		f := openImage(t, mkfs(t, l, tree(t)), false)
 		ns := f.Info().InodeSize > 128
 		for _, want := range []time.Time{
