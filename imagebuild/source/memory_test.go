@@ -56,8 +56,11 @@ func watchMemory(t testing.TB, fn func()) (peak int64) {
 // TestMemory reads an image with blocks and dictionaries as xz -6 makes them,
 // from end to end and at random, with more workers than fit.
 func TestMemory(t *testing.T) {
+	if raceEnabled {
+		t.Skip("the race detector takes memory of its own")
+	}
 	imgtest.Tool(t, "xz")
-	const size = 9*24<<20 + 12345
+	const size = 7*24<<20 + 12345
 	path := imgtest.Write(t, "a.xz", nil)
 	f, err := os.Create(path)
 	if err != nil {

@@ -101,6 +101,12 @@ func TestDamagedCopy(t *testing.T) {
 		"gone":            func() { os.Remove(copied) },
 		"no description":  func() { os.Remove(info) },
 		"bad description": func() { edit(info, func(p []byte) []byte { return p[:len(p)/2] }) },
+		"left behind by a process that was killed": func() {
+			os.Remove(info)
+			if err := os.WriteFile(strings.TrimSuffix(copied, ".img")+".part", make([]byte, 9<<20), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		},
 		"other version": func() {
 			edit(info, func(p []byte) []byte { return []byte(strings.Replace(string(p), `"version":1`, `"version":2`, 1)) })
 		},
@@ -111,7 +117,7 @@ func TestDamagedCopy(t *testing.T) {
 			t.Errorf("%s: wrong bytes", name)
 		}
 	}
-	if n.count("unpacking again") != 4 || n.count("once") != 7 {
+	if n.count("unpacking again") != 4 || n.count("once") != 8 {
 		t.Errorf("notices: %q", n.text)
 	}
 

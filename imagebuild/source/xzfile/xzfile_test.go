@@ -212,11 +212,11 @@ func TestUnknownCheck(t *testing.T) {
 // bytes are the same.
 func TestBitFlips(t *testing.T) {
 	t.Parallel()
-	img := imgtest.Image(1200, 7)
+	img := imgtest.Image(700, 7)
 	for _, check := range []string{"crc32", "crc64", "sha256", "none"} {
 		t.Run(check, func(t *testing.T) {
 			t.Parallel()
-			packed := pack(t, img, "--check="+check, "-T2", "--block-size=500")
+			packed := pack(t, img, "--check="+check, "-T2", "--block-size=400")
 			packed = append(packed, 0, 0, 0, 0)
 			f := mustUnpack(t, packed, img)
 			inData := func(off int64) bool {
