@@ -255,6 +255,8 @@ func TestSecretPrintsNothing(t *testing.T) {
 	}
 }
 
+// FuzzLoad is best run with -fuzzminimizetime 20x: every change of the input
+// reaches other code in some check, and is minimised at length otherwise.
 func FuzzLoad(f *testing.F) {
 	files, err := filepath.Glob("testdata/*.yaml")
 	if err != nil {

@@ -3,8 +3,10 @@ package nodes
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"os"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -62,7 +64,8 @@ func (v validator) misfit(schema map[string]any, x any, at string) string {
 	object, isObject := x.(map[string]any)
 	array, isArray := x.([]any)
 	text, isText := x.(string)
-	for keyword, arg := range schema {
+	for _, keyword := range slices.Sorted(maps.Keys(schema)) {
+		arg := schema[keyword]
 		switch keyword {
 		case "$schema", "$id", "$defs", "title", "description", "examples":
 		case "$ref":
@@ -160,7 +163,7 @@ func TestSchema(t *testing.T) {
 		t.Error(m)
 	}
 	for text, want := range map[string]string{
-		"kubernetes: {}\n":                "unknown key kubernetes",
+		"cluster: {name: c}\nnodes: [{hostname: a}]\nkubernetes: {}\n": "unknown key kubernetes",
 		"":                                "lacks cluster",
 		"cluster: {name: c}\nnodes: []\n": "too few",
 		"cluster: {name: C}\nnodes: [{hostname: a}]\n":                                              "does not match",

@@ -37,6 +37,13 @@ func (c *converter) convert(n ast.Node, secret bool) *Node {
 		out.Kind, out.Text = Float, n.Token.Value
 	case *ast.StringNode:
 		out.Kind, out.Text = String, n.Value
+		if n.Token.Type == token.StringType && out.Span.EndLine > out.Span.Line {
+			// Legal, and nearly always an indentation gone wrong; the parser even
+			// takes list items and keys into the text.
+			c.r.file.maskText()
+			c.r.Add(out.Span, "", "the value goes on in the next line",
+				"check the indentation of the next line; put text over several lines in quotes")
+		}
 	case *ast.LiteralNode:
 		out.Kind, out.Text = String, n.Value.Value
 	case *ast.SequenceNode:

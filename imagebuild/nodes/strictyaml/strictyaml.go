@@ -5,11 +5,12 @@
 // [Parse] turns bytes into a tree of [Node], in which every key and every value
 // knows where it stands. It reads the part of YAML that such files need: one
 // document of mappings, lists and scalars, in block or flow style. Anchors,
-// aliases, merge keys, tags and directives are refused by name, and so are
-// other encodings than UTF-8; a line can then never mean something that is
-// written elsewhere. [Decode] lays the tree over Go structs whose fields are of
-// type [Value]: it refuses unknown keys, keys given twice, missing keys and
-// values of another type, and carries on, so that one run shows all of them.
+// aliases, merge keys, tags and directives are refused by name, and so are other
+// encodings than UTF-8 and text without quotes that goes on in the next line: a
+// line means what it says, and nothing that is written elsewhere. [Decode] lays
+// the tree over Go structs whose fields are of type [Value]: it refuses unknown
+// keys, keys given twice, missing keys and values of another type, and carries
+// on, so that one run shows all of them.
 //
 // A [Problem] quotes the line it is about. Values that stand under a key such
 // as password or seed are never shown: not in messages, not in excerpts, and

@@ -121,6 +121,8 @@ func TestProblems(t *testing.T) {
 		"deep block":           {strings.Repeat("- ", 70) + "a\n", "nested more than 64 deep"},
 		"deep indentation":     {deep(70), "nested more than 64 deep"},
 		"large":                {"name: " + strings.Repeat("x", MaxSize) + "\n", "are read"},
+		"text over lines":      {"name: a\n  b\n", "1:7: the value goes on in the next line|check the indentation"},
+		"item too far":         {"name: x\ntags:\n  - a\n   - b\n", "3:5: the value goes on in the next line"},
 		"list as a key":        {"[a]: x\nname: y\n", ""},
 	} {
 		t.Run(name, func(t *testing.T) {
