@@ -24,12 +24,9 @@ func checkOutputs(ctx context.Context, p *prepared, o Options) error {
 	if err := os.MkdirAll(o.Out, 0o755); err != nil {
 		return fmt.Errorf("the output folder %s cannot be made: %w; choose another with --out", o.Out, err)
 	}
-	probe, err := os.CreateTemp(o.Out, sink.TempPattern)
-	if err != nil {
+	if err := errors.Join(sink.RemoveStale(o.Out), sink.Probe(o.Out)); err != nil {
 		return fmt.Errorf("the output folder %s cannot be written to: %w; choose another with --out", o.Out, err)
 	}
-	_ = probe.Close()
-	_ = os.Remove(probe.Name())
 	var errs []error
 	for _, i := range p.chosen {
 		errs = append(errs, checkReplace(ctx, p, o, p.config.Nodes[i].Hostname))

@@ -40,9 +40,9 @@ const (
 // bytes go to a temporary file beside it, which only its owner can read: images
 // hold host keys and password hashes.
 func CreateRaw(path string, size int64) (*Raw, error) {
-	f, err := os.CreateTemp(filepath.Dir(path), TempPattern)
+	f, err := createTemp(path)
 	if err != nil {
-		return nil, fmt.Errorf("failed to create a temporary file for %s: %w", path, err)
+		return nil, err
 	}
 	r := &Raw{file: f, final: path, size: size, hash: sha256.New()}
 	if err := errors.Join(f.Chmod(0o600), makeSparse(f), f.Truncate(size)); err != nil {
@@ -51,10 +51,6 @@ func CreateRaw(path string, size int64) (*Raw, error) {
 	}
 	return r, nil
 }
-
-// TempPattern is the form of the names of unfinished files, in the notation of
-// [os.CreateTemp].
-const TempPattern = ".piimg-*.part"
 
 // Write implements [Sink].
 func (r *Raw) Write(p []byte) (int, error) {
@@ -121,14 +117,11 @@ func (r *Raw) Publish() error {
 	if r.state != finished {
 		return fmt.Errorf("%s: published before it was finished", r.final)
 	}
-	if err := r.file.Close(); err != nil {
-		return r.failed(err)
+	err := publish(r.file, r.final)
+	if err == nil {
+		r.state = ended
 	}
-	if err := os.Rename(r.file.Name(), r.final); err != nil {
-		return fmt.Errorf("failed to publish %s: %w", r.final, err)
-	}
-	r.state = ended
-	return syncDir(filepath.Dir(r.final))
+	return err
 }
 
 // Abort implements [Sink].

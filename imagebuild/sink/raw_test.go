@@ -186,3 +186,33 @@ func TestUpdateSums(t *testing.T) {
 		t.Fatalf("got:\n%s", got)
 	}
 }
+
+// What a killed build left is removed; what a running one is writing is not.
+func TestRemoveStale(t *testing.T) {
+	dir := t.TempDir()
+	for _, name := range []string{".piimg-123.part", "kept.part", ".piimg-kept"} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte("half"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	r, err := CreateRaw(filepath.Join(dir, "node.img"), 4)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Abort()
+	if err := RemoveStale(dir); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := r.Write([]byte("node")); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := r.Finish(); err != nil {
+		t.Fatal(err)
+	}
+	if err := r.Publish(); err != nil {
+		t.Fatal(err)
+	}
+	if left, want := names(t, dir), []string{".piimg-kept", "kept.part", "node.img"}; !slices.Equal(left, want) {
+		t.Errorf("the folder holds %q, want %q", left, want)
+	}
+}

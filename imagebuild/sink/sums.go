@@ -51,10 +51,9 @@ func UpdateSums(dir string, results []Result) error {
 
 // WriteFile publishes a small file: a temporary file beside path, fsync, rename.
 func WriteFile(path string, content []byte, mode fs.FileMode) (err error) {
-	dir := filepath.Dir(path)
-	f, err := os.CreateTemp(dir, TempPattern)
+	f, err := createTemp(path)
 	if err != nil {
-		return fmt.Errorf("failed to create a temporary file for %s: %w", path, err)
+		return err
 	}
 	defer func() {
 		if err != nil {
@@ -72,11 +71,5 @@ func WriteFile(path string, content []byte, mode fs.FileMode) (err error) {
 	if err := f.Sync(); err != nil {
 		return err
 	}
-	if err := f.Close(); err != nil {
-		return err
-	}
-	if err := os.Rename(f.Name(), path); err != nil {
-		return err
-	}
-	return syncDir(dir)
+	return publish(f, path)
 }
