@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"strings"
 
 	"github.com/piimg/piimg/imagebuild/layer"
 	"github.com/piimg/piimg/imagebuild/nodes"
@@ -60,6 +61,7 @@ func Build(ctx context.Context, o Options) (_ *Report, err error) {
 	if err := checkOutputs(ctx, p, o); err != nil {
 		return nil, KindOutput.as(err)
 	}
+	p.noticePlans(o.Notice)
 	outputs, err := p.makeLayers(ctx, o.Jobs)
 	defer func() { err = errors.Join(err, closeLayers(outputs)) }()
 	if err != nil {
@@ -70,6 +72,27 @@ func Build(ctx context.Context, o Options) (_ *Report, err error) {
 		return nil, KindOutput.as(err)
 	}
 	return p.report(o, results), nil
+}
+
+// noticePlans passes the plans' notices on: one that holds for several nodes once.
+func (p *prepared) noticePlans(notice func(string)) {
+	nodes := map[string][]string{}
+	var order []string
+	for _, i := range p.chosen {
+		for _, n := range p.plans[i].Notices {
+			if nodes[n] == nil {
+				order = append(order, n)
+			}
+			nodes[n] = append(nodes[n], p.plans[i].Node)
+		}
+	}
+	for _, n := range order {
+		if len(nodes[n]) == len(p.chosen) {
+			notice(n)
+		} else {
+			notice(strings.Join(nodes[n], ", ") + ": " + n)
+		}
+	}
 }
 
 // makeLayers applies the plans: what all nodes share to the base's layer, and

@@ -43,6 +43,9 @@ func prepare(ctx context.Context, o Options, getSecrets secretsSource) (_ *prepa
 	if err != nil {
 		return nil, KindConfig.as(err)
 	}
+	for _, n := range config.Notices {
+		o.Notice(fmt.Sprintf("%s:%d:%d: %s", n.File, n.Line, n.Column, n.Message))
+	}
 	p := &prepared{config: config}
 	defer func() {
 		if err != nil {
