@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"os"
 	"time"
+
+	"github.com/piimg/piimg/imagebuild/filelock"
 )
 
 // lockInterval is how often a lock that another process holds is tried again.
@@ -20,7 +22,7 @@ func (o *Options) lock(ctx context.Context, path, what string) (unlock func(), e
 		return nil, fmt.Errorf("cannot make a lock file: %w", err)
 	}
 	for told := false; ; told = true {
-		ok, err := tryLock(f)
+		ok, err := filelock.Try(f)
 		if err != nil {
 			f.Close()
 			return nil, fmt.Errorf("cannot lock %s: %w", path, err)
