@@ -7,9 +7,10 @@ LDFLAGS    := -s -w -X main.version=$(VERSION)
 PLATFORMS  := linux/amd64 linux/arm64 darwin/amd64 darwin/arm64 windows/amd64 windows/arm64
 # staticcheck 2026.2.2. Kept out of go.mod: it is no part of the program.
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
-# The packages in which goroutines share data; the rest of the tests run without
-# the race detector, which makes them several times slower.
-RACE       ?= ./imagebuild ./imagebuild/layer ./imagebuild/source ./imagebuild/sink ./cmd/...
+# The packages in which goroutines share data, and the façade's tests that drive
+# them together; the rest runs without the race detector, which is several times slower.
+RACE       ?= ./imagebuild/layer ./imagebuild/source ./imagebuild/sink
+RACETESTS  ?= TestBuild(Only|Interrupted|Replaces)
 FUZZTIME   ?= 30s
 
 .PHONY: help build test lint demo bench e2e reproducible fuzz fixtures release clean
@@ -25,7 +26,7 @@ test: ## install the tools that the tests compare with, then go vet and all test
 	$(GO) vet ./...
 	$(GO) test ./...
 	@if [ "$$($(GO) env CGO_ENABLED)" = 1 ] && command -v "$$($(GO) env CC)" >/dev/null; then \
-		echo '$(GO) test -race $(RACE)'; $(GO) test -race $(RACE); \
+		set -ex; $(GO) test -race $(RACE); $(GO) test -race -run '$(RACETESTS)' ./imagebuild; \
 	else echo 'no C compiler: the race detector is left out'; [ "$(CI)" != true ]; fi
 
 lint: ## gofmt, go vet (three systems), staticcheck, shellcheck
