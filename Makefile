@@ -10,7 +10,7 @@ STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 # The packages in which goroutines share data, and the façade's tests that drive
 # them together; the rest runs without the race detector, which is several times slower.
 RACE       ?= ./imagebuild/layer ./imagebuild/source ./imagebuild/sink
-RACETESTS  ?= TestBuild(Only|Interrupted|Replaces)
+RACETESTS  ?= TestBuild(Only|Interrupted)
 FUZZTIME   ?= 30s
 
 .PHONY: help build test lint demo bench e2e reproducible fuzz fixtures release clean

@@ -128,7 +128,10 @@ scanned() { # whether the guest shows the keys of known_hosts, and no others of 
 	[ "$(wc -l <<<"$keys")" = 2 ] || { echo "$keys"; return 1; }
 	while read -r key; do grep -qF "$key" "$known" || { echo "not in known_hosts: $key"; return 1; }; done <<<"$keys"
 }
-settled() { on "$1" 'timeout 600 systemctl is-system-running --wait >/dev/null; true'; }
+# until_settled  waits for the end of the boot. Not by --wait: a daemon-reload on the
+# way loses who waits.
+until_settled='for i in $(seq 400); do case $(systemctl is-system-running) in running | degraded) break ;; esac; sleep 2; done'
+settled() { on "$1" "$until_settled"'; systemctl is-system-running; systemctl list-jobs; ! systemctl is-system-running | grep -q start'; }
 no_swap() { on "$1" 's=$(/sbin/swapon --show --noheadings) && echo "$s" && test -z "$s"'; }
 failed_units='systemctl --failed --no-legend --plain | cut -d " " -f 1 | sort'
 
@@ -187,7 +190,7 @@ untouched() {
 		vms+=("$vm")
 		"$boot" "$2" --name "$vm" --net mgmt --rtc 2000-01-01 --wait login >&2
 		# The console shows the boot's own lines as well: ours are marked.
-		"$boot" --console "$vm" "timeout 600 systemctl is-system-running --wait >/dev/null; sleep 2; $failed_units | sed 's/^/failed: /'; echo failed: -" 700 |
+		"$boot" --console "$vm" "$until_settled; sleep 2; $failed_units | sed 's/^/failed: /'; echo failed: -" 700 |
 			tr -d '\r' | sed -n 's/^failed: //p' >"$list.new"
 		"$boot" --stop "$vm"
 		mv "$list.new" "$list"
