@@ -3,10 +3,10 @@ package plan
 import (
 	"io/fs"
 	"os"
-	"reflect"
 	"time"
 
 	"github.com/diskfs/go-diskfs/filesystem"
+	"github.com/piimg/piimg/imagebuild/ext4"
 )
 
 // Target is a file system that a plan is applied to: what Apply needs of
@@ -28,8 +28,7 @@ type Target interface {
 }
 
 // PosixTarget is a Target with owners, modes and symbolic links: the root
-// partition. The Sys of its FileInfo is a pointer to a struct with the fields
-// UID, GID and Nlink, integers of any size.
+// partition. The Sys of its FileInfo is an [*ext4.Stat].
 type PosixTarget interface {
 	Target
 	Symlink(target, name string) error
@@ -50,32 +49,16 @@ func posix(t Target, p Partition) PosixTarget {
 // Owner returns who owns a file of a PosixTarget; ok is false if its FileInfo
 // does not say.
 func Owner(info fs.FileInfo) (uid, gid int, ok bool) {
-	u, ok1 := sysInt(info, "UID")
-	g, ok2 := sysInt(info, "GID")
-	return int(u), int(g), ok1 && ok2
+	if s, ok := info.Sys().(*ext4.Stat); ok {
+		return s.UID, s.GID, true
+	}
+	return 0, 0, false
 }
 
 // links returns how many names a file of a PosixTarget has; 1 if that is unknown.
-func links(info fs.FileInfo) int64 {
-	n, ok := sysInt(info, "Nlink")
-	if !ok {
-		return 1
+func links(info fs.FileInfo) int {
+	if s, ok := info.Sys().(*ext4.Stat); ok {
+		return int(s.Nlink)
 	}
-	return n
-}
-
-// sysInt reads a field of FileInfo.Sys by name, which keeps this package apart
-// from the one that defines its type.
-func sysInt(info fs.FileInfo, field string) (int64, bool) {
-	v := reflect.Indirect(reflect.ValueOf(info.Sys()))
-	if v.Kind() != reflect.Struct {
-		return 0, false
-	}
-	switch f := v.FieldByName(field); {
-	case f.IsValid() && f.CanInt():
-		return f.Int(), true
-	case f.IsValid() && f.CanUint():
-		return int64(f.Uint()), true
-	}
-	return 0, false
+	return 1
 }

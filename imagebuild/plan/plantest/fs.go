@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/diskfs/go-diskfs/filesystem"
+	"github.com/piimg/piimg/imagebuild/ext4"
 )
 
 // FS is a file system in memory. The zero value is not usable; call New.
@@ -26,12 +27,6 @@ type FS struct {
 	Clock time.Time
 	// Calls lists what was changed, in order: "mkdir etc", "remove var/swap".
 	Calls []string
-}
-
-// Stat is the Sys of a file's FileInfo.
-type Stat struct {
-	UID, GID uint32
-	Nlink    uint16
 }
 
 type node struct {
@@ -338,9 +333,7 @@ func (i info) Size() int64        { return int64(len(i.n.data)) }
 func (i info) Mode() fs.FileMode  { return i.n.mode }
 func (i info) ModTime() time.Time { return i.n.mtime }
 func (i info) IsDir() bool        { return i.n.mode.IsDir() }
-func (i info) Sys() any {
-	return &Stat{uint32(i.n.uid), uint32(i.n.gid), uint16(i.n.nlink)}
-}
+func (i info) Sys() any           { return &ext4.Stat{UID: i.n.uid, GID: i.n.gid, Nlink: uint32(i.n.nlink)} }
 
 type file struct {
 	fsys     *FS
