@@ -35,59 +35,45 @@ func (b *builder) overlay(dir string) error {
 		return err
 	}
 	defer host.Close()
-	entries, err := fs.ReadDir(host.FS(), ".")
-	if err != nil {
-		return err
-	}
+	// Package nodes refuses whatever else is in the folder.
+	var errs []error
 	found := false
-	for _, e := range entries {
-		switch name := e.Name(); {
-		case name != "root" && name != "boot":
-			b.notice("%s: %s is left out: an overlay has the folders root and boot.", dir, name)
-		case !e.IsDir():
-			return fmt.Errorf("%s is no folder; an overlay has the folders root and boot", name)
-		default:
-			found = true
+	for _, part := range []struct{ name, mount string }{{"boot", b.facts.BootMount}, {"root", ""}} {
+		switch info, err := host.Lstat(part.name); {
+		case errors.Is(err, fs.ErrNotExist):
+			continue
+		case err != nil:
+			return err
+		case !info.IsDir():
+			return fmt.Errorf("%s: is no folder; an overlay has the folders root and boot", part.name)
 		}
+		found = true
+		tree, err := host.OpenRoot(part.name)
+		if err != nil {
+			return err
+		}
+		errs = append(errs,
+			b.layOver(overlayTree{fsys: tree.FS(), name: part.name, dir: dir, mount: part.mount, why: "overlay"}),
+			tree.Close())
 	}
 	if !found {
 		return errors.New("has neither a folder root nor a folder boot")
 	}
-	for _, part := range []struct{ name, mount string }{{"boot", b.facts.BootMount}, {"root", ""}} {
-		name, mount := part.name, part.mount
-		if info, err := host.Lstat(name); err != nil || !info.IsDir() {
-			continue
-		}
-		tree, err := host.OpenRoot(name)
-		if err != nil {
-			return err
-		}
-		o := overlayTree{
-			fsys: tree.FS(), mount: mount, why: "overlay",
-			hostPath: func(n string) string { return filepath.Join(dir, name, filepath.FromSlash(n)) },
-		}
-		err = b.layOver(o)
-		if cerr := tree.Close(); err == nil {
-			err = cerr
-		}
-		if err != nil {
-			return err
-		}
-	}
-	return nil
+	return errors.Join(errs...)
 }
 
 // embedded lays one of piimg's own trees over the root partition.
 func (b *builder) embedded(fsys fs.FS, why string) {
-	b.try(b.layOver(overlayTree{fsys: fsys, why: why}))
+	b.try(b.layOver(overlayTree{fsys: fsys, name: "root", why: why}))
 }
 
 // overlayTree is a tree of files and where it goes.
 type overlayTree struct {
-	fsys     fs.FS
-	mount    string // the path in the running system that it lies over; "" is the root
-	why      string
-	hostPath func(name string) string // nil for files that are not on the host
+	fsys  fs.FS
+	name  string // of the tree in its overlay: "root", "boot"
+	dir   string // the overlay's folder on the host, "" for one that is embedded
+	mount string // the path in the running system that it lies over; "" is the root
+	why   string
 }
 
 // layOver makes the edits of a tree; all that cannot be done is returned together.
@@ -101,7 +87,7 @@ func (b *builder) layOver(o overlayTree) error {
 			return nil
 		}
 		if err := b.layOne(o, name, d); err != nil {
-			errs = append(errs, fmt.Errorf("%s: %w", name, err))
+			errs = append(errs, fmt.Errorf("%s: %w", path.Join(o.name, name), err))
 			if d.IsDir() {
 				return fs.SkipDir
 			}
@@ -142,18 +128,15 @@ func (b *builder) layOne(o overlayTree, name string, d fs.DirEntry) error {
 		if err != nil {
 			return err
 		}
-		host := name
-		if o.hostPath != nil {
-			host = o.hostPath(name)
-		}
 		e.Op = plan.Write
+		host := filepath.Join(o.dir, o.name, filepath.FromSlash(name))
 		e.Content, e.Source, err = load(host, func() (fs.File, error) { return o.fsys.Open(name) })
 		if err != nil {
 			return err
 		}
 		if at.partition == plan.Root {
 			e.Mode = 0o644
-			if executable(info.Mode(), e.Content) || o.hostPath == nil && bytes.HasPrefix(e.Content, []byte("#!")) {
+			if executable(info.Mode(), e.Content) || o.dir == "" && bytes.HasPrefix(e.Content, []byte("#!")) {
 				e.Mode = 0o755
 			}
 			if b.private(at.path) {

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/goccy/go-yaml"
 	"github.com/piimg/piimg/imagebuild/nodes"
 	"github.com/piimg/piimg/imagebuild/plan"
 )
@@ -172,6 +173,14 @@ func TestCloudInit(t *testing.T) {
 	if strings.Contains(strings.Join(p.Notices, "\n"), "user-data") {
 		t.Errorf("notices: %q", p.Notices)
 	}
+	// Should it run, it must make no new host keys, nor lock the user's password.
+	var conf map[string]any
+	if err := yaml.Unmarshal([]byte(content(t, i.root, "etc/cloud/cloud.cfg.d/99-piimg.cfg")), &conf); err != nil {
+		t.Error(err)
+	}
+	if users, ok := conf["users"].([]any); !ok || len(users) != 0 || conf["ssh_deletekeys"] != false {
+		t.Errorf("cloud-init would change users or host keys: %v", conf)
+	}
 	bring := one(func(n *nodes.Node) {
 		n.Files = []nodes.File{{Path: "/boot/firmware/user-data", Content: []byte("#cloud-config\nhostname: x\n")}}
 	})
@@ -182,6 +191,21 @@ func TestCloudInit(t *testing.T) {
 	p = build(t, i, config(), 0)
 	if !d.exists(plan.Root, "etc/cloud/cloud-init.disabled") || !strings.Contains(strings.Join(p.Notices, "\n"), "user-data for cloud-init is not used") {
 		t.Errorf("cloud-init runs, notices: %q", p.Notices)
+	}
+}
+
+func TestCloudInitNetwork(t *testing.T) {
+	i := loadImage(t, "trixie")
+	bring := one(func(n *nodes.Node) {
+		n.Files = []nodes.File{{Path: "/boot/firmware/network-config", Content: []byte("network: {version: 2}\n")}}
+	})
+	p := build(t, i, bring, 0)
+	if newDraft(i.boot, i.root).exists(plan.Root, "etc/cloud/cloud-init.disabled") || !strings.Contains(strings.Join(p.Notices, "\n"), "you bring network-config") {
+		t.Errorf("cloud-init is off, notices: %q", p.Notices)
+	}
+	p = build(t, i, config(), 0)
+	if !strings.Contains(strings.Join(p.Notices, "\n"), "network-config for cloud-init is not used") {
+		t.Errorf("notices: %q", p.Notices)
 	}
 }
 

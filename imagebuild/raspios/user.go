@@ -104,15 +104,20 @@ func (b *builder) renameUser(f userFiles, row []string, old, name string) bool {
 	return true
 }
 
+const (
+	lightdmConf   = "etc/lightdm/lightdm.conf"
+	gettyLogin    = unitDir + "/getty@tty1.service.d/autologin.conf"
+	lightdmPrefix = "\nautologin-user="
+	gettyPrefix   = "--autologin "
+)
+
 // autologin keeps what logs the user in without a password working.
 func (b *builder) autologin(old, name string) {
-	const getty = unitDir + "/getty@tty1.service.d/autologin.conf"
-	if s := b.text(getty); strings.Contains(s, "--autologin "+old+" ") {
-		b.edit(getty, strings.ReplaceAll(s, "--autologin "+old+" ", "--autologin "+name+" "), whyUser)
-	}
-	const lightdm = "etc/lightdm/lightdm.conf"
-	if s := b.text(lightdm); strings.Contains(s, "\nautologin-user="+old+"\n") {
-		b.edit(lightdm, strings.ReplaceAll(s, "\nautologin-user="+old+"\n", "\nautologin-user="+name+"\n"), whyUser)
+	for _, f := range []struct{ path, before, after string }{{gettyLogin, gettyPrefix, " "}, {lightdmConf, lightdmPrefix, "\n"}} {
+		from, to := f.before+old+f.after, f.before+name+f.after
+		if s := b.text(f.path); strings.Contains(s, from) {
+			b.edit(f.path, strings.ReplaceAll(s, from, to), whyUser)
+		}
 	}
 }
 
@@ -262,14 +267,18 @@ func (b *builder) endUserDialog(old string) {
 	b.endWizard()
 }
 
-// endWizard ends the wizard that a desktop image starts instead.
+// endWizard ends the wizard that a desktop image starts instead. Its account is
+// logged in at the desktop and at the console.
 func (b *builder) endWizard() {
 	const wizard = "rpi-first-boot-wizard"
 	b.remove("etc/xdg/autostart/piwiz.desktop", whyUser)
 	b.remove("etc/sudoers.d/010_wiz-nopasswd", "sudo")
-	const lightdm = "etc/lightdm/lightdm.conf"
-	if s := b.text(lightdm); strings.Contains(s, "\nautologin-user="+wizard+"\n") {
-		b.edit(lightdm, strings.ReplaceAll(s, "\nautologin-user="+wizard+"\n", "\n#autologin-user=\n"), whyUser)
+	if strings.Contains(b.text(gettyLogin), gettyPrefix+wizard+" ") {
+		b.remove(gettyLogin, whyUser)
+	}
+	from := lightdmPrefix + wizard + "\n"
+	if s := b.text(lightdmConf); strings.Contains(s, from) {
+		b.edit(lightdmConf, strings.ReplaceAll(s, from, "\n#autologin-user=\n"), whyUser)
 		b.notice("The desktop asks for %s's password; the account %s of its wizard is left in the image, without use.", b.user.name, wizard)
 	}
 }

@@ -1,14 +1,15 @@
 package raspios
 
 import (
+	"errors"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 
+	"github.com/piimg/piimg/imagebuild/ext4"
 	"github.com/piimg/piimg/imagebuild/nodes"
-	"github.com/piimg/piimg/imagebuild/plan/plantest"
 	"pgregory.net/rapid"
 )
 
@@ -110,7 +111,7 @@ func TestUserRename(t *testing.T) {
 				t.Error("the old home is still there")
 			}
 			info, err := i.root.Stat("home/tom/.ssh/authorized_keys")
-			if err != nil || info.Mode() != 0o600 || info.Sys().(*plantest.Stat).UID != 1000 {
+			if err != nil || info.Mode() != 0o600 || info.Sys().(*ext4.Stat).UID != 1000 {
 				t.Errorf("authorized_keys: %v, %v", info, err)
 			}
 			names, _ := fs.Glob(i.root, "etc/sudoers.d/010_*-nopasswd")
@@ -199,10 +200,14 @@ func TestUserDialog(t *testing.T) {
 
 func TestDesktop(t *testing.T) {
 	i := loadImage(t, "bookworm")
-	const lightdm = "etc/lightdm/lightdm.conf"
+	const lightdm, getty = "etc/lightdm/lightdm.conf", "etc/systemd/system/getty@tty1.service.d/autologin.conf"
 	i.root.Put(lightdm, "[Seat:*]\nautologin-user=rpi-first-boot-wizard\n#x\n").
-		Put("etc/xdg/autostart/piwiz.desktop", "x").Put("etc/sudoers.d/010_wiz-nopasswd", "x")
+		Put("etc/xdg/autostart/piwiz.desktop", "x").Put("etc/sudoers.d/010_wiz-nopasswd", "x").
+		Put(getty, "[Service]\nExecStart=\nExecStart=-/sbin/agetty --autologin rpi-first-boot-wizard --noclear %I $TERM\n")
 	p := build(t, i, config(), 0)
+	if _, err := i.root.Stat(getty); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("the console still logs the wizard in: %v", err)
+	}
 	if got := content(t, i.root, lightdm); got != "[Seat:*]\n#autologin-user=\n#x\n" {
 		t.Errorf("lightdm: %q", got)
 	}
@@ -211,12 +216,12 @@ func TestDesktop(t *testing.T) {
 	}
 	i = loadImage(t, "buster")
 	i.root.Put(lightdm, "[Seat:*]\nautologin-user=pi\n").
-		Put("etc/systemd/system/getty@tty1.service.d/autologin.conf", "[Service]\nExecStart=\nExecStart=-/sbin/agetty --autologin pi --noclear %I $TERM\n")
+		Put(getty, "[Service]\nExecStart=\nExecStart=-/sbin/agetty --autologin pi --noclear %I $TERM\n")
 	build(t, i, one(func(n *nodes.Node) { n.User.Name = "tom" }), 0)
 	if got := content(t, i.root, lightdm); got != "[Seat:*]\nautologin-user=tom\n" {
 		t.Errorf("lightdm: %q", got)
 	}
-	if got := content(t, i.root, "etc/systemd/system/getty@tty1.service.d/autologin.conf"); !strings.Contains(got, "--autologin tom --noclear") {
+	if got := content(t, i.root, getty); !strings.Contains(got, "--autologin tom --noclear") {
 		t.Errorf("getty: %q", got)
 	}
 }
