@@ -77,7 +77,7 @@ type Sudo string
 
 // The ways of sudo.
 const (
-	SudoNoPassword Sudo = "nopasswd" // the default, as on the published images
+	SudoNoPassword Sudo = "nopasswd" // the default, as on the images published until 2025
 	SudoPassword   Sudo = "password"
 	SudoNone       Sudo = "none"
 )

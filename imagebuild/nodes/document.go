@@ -56,7 +56,7 @@ type settingsDoc struct {
 	NTP       value[list]             `json:"ntp,omitempty" strictyaml:"nullable" alias:"timeservers,ntpservers" jsonschema_description:"Time servers, by name or IPv4 address. The image's own are the default."`
 	Swap      value[bool]             `json:"swap,omitempty" strictyaml:"nullable" jsonschema_description:"Whether the image's own swap stays on; false is the default."`
 	SSH       value[bool]             `json:"ssh,omitempty" strictyaml:"nullable" alias:"sshd,enable_ssh" jsonschema_description:"Whether the SSH server runs; true is the default."`
-	Sudo      text                    `json:"sudo,omitempty" strictyaml:"nullable" jsonschema:"enum=nopasswd,enum=password,enum=none" jsonschema_description:"How the user may become root: nopasswd, the default, as on the published images; password; or none."`
+	Sudo      text                    `json:"sudo,omitempty" strictyaml:"nullable" jsonschema:"enum=nopasswd,enum=password,enum=none" jsonschema_description:"How the user may become root: nopasswd, the default; password; or none."`
 	Wifi      value[wifiDoc]          `json:"wifi,omitempty" strictyaml:"nullable" alias:"wlan,wireless,wi-fi" jsonschema_description:"A wireless network to join."`
 	Cmdline   value[list]             `json:"cmdline,omitempty" strictyaml:"nullable" alias:"kernel_args,cmdline_txt,cmdline.txt" jsonschema_description:"Kernel arguments to append to cmdline.txt, one in each entry."`
 	Config    value[list]             `json:"config,omitempty" strictyaml:"nullable" alias:"config_txt,config.txt" jsonschema_description:"Lines to append to config.txt, at most 98 characters each."`
