@@ -19,7 +19,7 @@ type list = []text
 
 type document struct {
 	Image    value[imageDoc]         `json:"image" alias:"base,baseimage,base_image" jsonschema_description:"The base image: an untouched Raspberry Pi OS Lite image, as a file or a download."`
-	Cluster  value[clusterDoc]       `json:"cluster" alias:"network" jsonschema_description:"What the nodes have in common."`
+	Cluster  value[clusterDoc]       `json:"cluster" jsonschema_description:"What the nodes have in common."`
 	Defaults value[settingsDoc]      `json:"defaults,omitempty" alias:"default,common,global" jsonschema_description:"Settings of all nodes. A node's own value replaces the default as a whole, lists included; only the keys of user are merged one by one. A node takes a default back with null."`
 	Nodes    value[[]value[nodeDoc]] `json:"nodes" alias:"node,hosts,machines" jsonschema:"minItems=1" jsonschema_description:"The nodes, one Raspberry Pi each."`
 }
@@ -39,7 +39,7 @@ type clusterDoc struct {
 
 type nodeDoc struct {
 	Hostname text `json:"hostname" alias:"name,host" jsonschema:"example=isabelle" jsonschema_description:"The node's name: lower-case letters, digits and hyphens, at most 63."`
-	IP       text `json:"ip,omitempty" alias:"address,ipaddress,ip_address,addr,ipv4" jsonschema_description:"A static IPv4 address inside cluster.network, or dhcp, which is the default."`
+	IP       text `json:"ip,omitempty" alias:"address,ipaddress,ip_address,addr,ipv4,static,static_ip,staticip" jsonschema_description:"A static IPv4 address inside cluster.network, or dhcp, which is the default."`
 	MAC      text `json:"mac,omitempty" alias:"macaddress,mac_address,hwaddr" jsonschema:"example=b8:27:eb:00:00:01" jsonschema_description:"The MAC address of the node's network interface."`
 	settingsDoc
 }

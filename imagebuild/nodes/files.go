@@ -213,7 +213,8 @@ func (c *checker) overlays(v value[list]) []string {
 				return "", false
 			case containsWord(droppings, name):
 			default:
-				c.fail(at(t), hint, "%s holds %q; an overlay holds root/ and boot/ only", p, name)
+				c.fail(at(t), "move it below root/ if it belongs to the system, below boot/ if to the FAT partition, or else out of the folder",
+					"%s holds %q; an overlay holds root/ and boot/ only", p, name)
 				return "", false
 			}
 		}

@@ -264,16 +264,16 @@ func (d *decoder) unknown(key *Node, path string, known []field) (meant string, 
 		d.r.Add(key.Span, path, "there is no such key here", "the keys here are "+list(requiredFirst(known)))
 		return "", false
 	}
-	near := Nearest(key.Text, requiredFirst(known))
+	near, alias := Nearest(key.Text, requiredFirst(known)), false
 	for _, f := range known {
 		if slices.Contains(f.aliases, strings.ToLower(key.Text)) {
-			near = f.key
+			near, alias = f.key, true
 		}
 	}
 	places, all := d.places(key.Text)
 	var hint string
 	switch elsewhere := Nearest(key.Text, all); {
-	case near != "" && (len(places) == 0 || plain(near) == plain(key.Text)):
+	case near != "" && (alias || len(places) == 0 || plain(near) == plain(key.Text)):
 		hint = fmt.Sprintf("did you mean %s?", near)
 	case len(places) > 0:
 		near, hint = "", "it belongs "+strings.Join(places, " or ")

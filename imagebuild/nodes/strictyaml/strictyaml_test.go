@@ -30,7 +30,7 @@ type origin struct {
 }
 
 type child struct {
-	Colour Value[string] `json:"colour"`
+	Colour Value[string] `json:"colour" alias:"name"`
 	common
 }
 
@@ -71,6 +71,7 @@ func TestProblems(t *testing.T) {
 	for name, test := range map[string]struct{ data, want string }{
 		"unknown key":          {"name: x\nnam: y\n", `2:1: there is no key "nam" here|did you mean name?`},
 		"alias of a key":       {"title: x\n", `1:1: there is no key "title" here|did you mean name?`},
+		"alias, key elsewhere": {"name: x\nchildren: [{name: red}]\n", `2:13: children[0]: there is no key "name" here|did you mean colour?`},
 		"key of another place": {"name: x\ncolour: red\n", `2:1: there is no key "colour" here|it belongs in children[]`},
 		"case":                 {"name: x\nRipe: true\n", `did you mean ripe?`},
 		"near another place":   {"name: x\nwieght: red\n", `did you mean weight, in children[]?`},
