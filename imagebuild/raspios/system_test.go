@@ -236,7 +236,7 @@ func TestAllProblems(t *testing.T) {
 			t.Errorf("without the node: %s", line)
 		}
 	}
-	for _, want := range []string{"timezone: ", "locale: ", "keymap: ", "user.name: ", "files: /etc: is a folder", "no user \"nobody-here\"", "/no/such/file", ": etc/passwd: is a file", ": a: is a symbolic", "cmdline: ", "wifi.passphrase: "} {
+	for _, want := range []string{"timezone: ", "locale: ", "keymap: ", "user.name: ", "files: /etc: is a folder", "no user \"nobody-here\"", "/no/such/file", ": root/etc/passwd: is a file", ": root/a: is a symbolic", "cmdline: ", "wifi.passphrase: "} {
 		if !strings.Contains(err.Error(), want) {
 			t.Errorf("no %q in:\n%v", want, err)
 		}
