@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"crypto/sha256"
 	"fmt"
+	"io"
 	"slices"
 	"strings"
 )
@@ -19,8 +20,8 @@ func (e Edit) String() string {
 	}
 }
 
-// GoString does for %#v what String does for %v, so that no content is shown.
-func (e Edit) GoString() string { return "plan.Edit{" + e.String() + "}" }
+// Format prints the same for every verb, so that no content is shown.
+func (e Edit) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, e.String()) }
 
 // Size returns the length in bytes of what a Write leaves; 0 for other edits.
 func (e Edit) Size() int64 {

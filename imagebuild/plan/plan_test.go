@@ -172,12 +172,25 @@ func TestSecretsStaySecret(t *testing.T) {
 	plan.WriteJSON(&out, []plan.Plan{p})
 	j, _ := json.Marshal(p)
 	out.Write(j)
+	verbs := []string{"%v", "%+v", "%#v", "%s", "%q", "%d", "%x"}
+	var secret []byte
 	for _, e := range p.Edits {
 		j, _ := json.Marshal(e)
-		fmt.Fprintf(&out, "%s %v %+v %#v %s", j, e, e, e, e)
+		out.Write(j)
+		for _, verb := range verbs {
+			fmt.Fprintf(&out, verb, e)
+		}
+		if e.Secret {
+			secret = e.Content
+		}
 	}
-	fmt.Fprintf(&out, "%v %+v %#v", p, p, p)
-	if s := out.String(); strings.Contains(s, "$6$") || strings.Contains(s, "[112 105") || strings.Contains(s, "0x70, 0x69") {
-		t.Errorf("the secret shows in:\n%s", s)
+	for _, verb := range verbs {
+		fmt.Fprintf(&out, verb, p)
+	}
+	for _, verb := range verbs {
+		shown := strings.Trim(strings.TrimPrefix(fmt.Sprintf(verb, secret), "[]byte"), `[]{}"`)
+		if shown == "" || strings.Contains(out.String(), shown) {
+			t.Errorf("the secret shows by %s in:\n%s", verb, &out)
+		}
 	}
 }
