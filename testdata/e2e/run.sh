@@ -86,6 +86,7 @@ write_nodes() { # write_nodes BASE USER
 		  timezone: Asia/Tokyo
 		  locale: de_DE.UTF-8
 		  keymap: de
+		  sudo: nopasswd
 		  cmdline: [piimg.e2e=1]
 		  files:
 		    - {path: /etc/e2e.conf, content: "one line\n", mode: "0640", owner: root:games}
