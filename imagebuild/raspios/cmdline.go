@@ -7,6 +7,8 @@ import (
 	"github.com/piimg/piimg/imagebuild/plan"
 )
 
+const whyCmdline = "cmdline"
+
 // planCmdline appends to the kernel's command line. What stands there stays: the
 // first boot looks for its own words in it and takes them out by sed.
 func (b *builder) planCmdline() {
@@ -26,8 +28,36 @@ func (b *builder) planCmdline() {
 	}
 	old := []byte(b.read(plan.Boot, "cmdline.txt"))
 	b.rewrite(plan.Edit{
-		Partition: plan.Boot, Path: "cmdline.txt", Content: appendArgs(old, args), Why: "cmdline",
+		Partition: plan.Boot, Path: "cmdline.txt", Content: appendArgs(old, args), Why: whyCmdline,
 	})
+}
+
+// checkCmdline looks at a cmdline.txt that the user brings: without the disk it
+// starts from, a node does not start at all.
+func (b *builder) checkCmdline() {
+	_, e, err := b.d.resolve(plan.Boot, "cmdline.txt", true)
+	if err != nil || e.kind != isFile || e.edit == nil || e.edit.Why == whyCmdline {
+		return
+	}
+	base, _ := newDraft(b.Boot, b.Root).read(plan.Boot, "cmdline.txt")
+	line := b.read(plan.Boot, "cmdline.txt")
+	for _, arg := range strings.Fields(string(base)) {
+		switch {
+		case hasArg(firstLine(line), arg):
+		case strings.HasPrefix(arg, "root="):
+			b.fail("cmdline.txt: the file you bring does not have the image's %s, without which the node does not start; leave the file out, and give what it adds under cmdline", arg)
+		case arg == b.facts.FirstBoot:
+			b.notice("The cmdline.txt that you bring does not have the image's %s: the root file system does not grow over the card.", arg)
+		}
+	}
+}
+
+// firstLine returns the line of cmdline.txt that counts.
+func firstLine(text string) string {
+	if i := strings.IndexAny(text, "\n\r\x00"); i >= 0 {
+		return text[:i]
+	}
+	return text
 }
 
 // appendArgs adds to the first line of cmdline.txt, the only one that counts,

@@ -55,6 +55,20 @@ func (b *builder) onBoot(canon string) (place, bool) {
 	return place{}, false
 }
 
+// otherBoot tells the user of a path below the boot partition's mount point of
+// another release.
+func (b *builder) otherBoot(name string) {
+	const old, current = "/boot", "/boot/firmware"
+	switch mount := b.facts.BootMount; {
+	case mount == current && path.Dir(name) == old:
+		if at, err := b.place(name); err == nil && at.partition == plan.Root {
+			b.notice("%s is not on the boot partition, which this image has at %s.", name, mount)
+		}
+	case mount == old && strings.HasPrefix(name, current+"/"):
+		b.notice("%s is in a folder firmware of the boot partition, which this image has at %s.", name, mount)
+	}
+}
+
 // planFiles puts the user's own files into the image.
 func (b *builder) planFiles() {
 	for _, f := range b.node.Files {
@@ -69,6 +83,7 @@ func (b *builder) file(f nodes.File) error {
 	if err != nil {
 		return err
 	}
+	b.otherBoot(f.Path)
 	e := plan.Edit{
 		Partition: at.partition, Path: at.path, Op: plan.Write, Mode: f.Mode, Content: f.Content, Why: "files",
 	}

@@ -94,6 +94,52 @@ func TestFilesRefuse(t *testing.T) {
 	}
 }
 
+// What is at /boot in one release is at /boot/firmware in another.
+func TestFilesOtherBoot(t *testing.T) {
+	dir := tree(t, "root/boot/y.txt")
+	for _, c := range []struct{ release, path, want string }{
+		{"bookworm", "/boot/x.txt", "/boot/x.txt is not on the boot partition, which this image has at /boot/firmware"},
+		{"bookworm", "/boot/firmware/x.txt", ""},
+		{"bullseye-2022-09", "/boot/firmware/x.txt", "/boot/firmware/x.txt is in a folder firmware of the boot partition, which this image has at /boot"},
+		{"bullseye-2022-09", "/boot/x.txt", ""},
+	} {
+		p := build(t, loadImage(t, c.release), withFiles(nodes.File{Path: c.path, Content: []byte("x")}), 0)
+		n := strings.Join(p.Notices, "\n")
+		if c.want == "" && strings.Contains(n, "x.txt") || !strings.Contains(n, c.want) {
+			t.Errorf("%s %s: %q", c.release, c.path, n)
+		}
+	}
+	p := build(t, loadImage(t, "bookworm"), one(func(n *nodes.Node) { n.Overlays = []string{dir} }), 0)
+	if n := strings.Join(p.Notices, "\n"); strings.Count(n, "is not on the boot partition") != 1 {
+		t.Errorf("overlay: %q", n)
+	}
+}
+
+// A cmdline.txt of the user's own may not make the node unable to start.
+func TestFilesCmdline(t *testing.T) {
+	for _, name := range images {
+		i := loadImage(t, name)
+		in := input(t, i, config(), 0)
+		file := in.Facts.BootMount + "/cmdline.txt"
+		old := strings.TrimSpace(content(t, i.boot, "cmdline.txt"))
+		for text, want := range map[string]string{
+			"console=tty1 rootwait\n": "does not have the image's root=PARTUUID=",
+			"":                        "does not have the image's root=PARTUUID=",
+			old + " quiet2\n":         "",
+		} {
+			_, err := Plan(input(t, i, withFiles(nodes.File{Path: file, Content: []byte(text)}), 0))
+			if want == "" && err != nil || want != "" && (err == nil || !strings.Contains(err.Error(), want)) {
+				t.Errorf("%s: %q: %v", name, text, err)
+			}
+		}
+		without := strings.ReplaceAll(old, " "+in.Facts.FirstBoot, "")
+		p, err := Plan(input(t, i, withFiles(nodes.File{Path: file, Content: []byte(without)}), 0))
+		if err != nil || !strings.Contains(strings.Join(p.Notices, "\n"), "does not grow") {
+			t.Errorf("%s: %v, %q", name, err, p.Notices)
+		}
+	}
+}
+
 // tree writes files below a temporary folder: "path" or "path → target" for a
 // symbolic link, "path/" for a folder, "path*" for a program.
 func tree(t *testing.T, names ...string) string {

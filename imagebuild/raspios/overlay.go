@@ -128,6 +128,9 @@ func (b *builder) layOne(o overlayTree, name string, d fs.DirEntry) error {
 		if err != nil {
 			return err
 		}
+		if o.mount == "" {
+			b.otherBoot("/" + name)
+		}
 		e.Op = plan.Write
 		host := filepath.Join(o.dir, o.name, filepath.FromSlash(name))
 		e.Content, e.Source, err = load(host, func() (fs.File, error) { return o.fsys.Open(name) })

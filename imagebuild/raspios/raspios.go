@@ -66,6 +66,7 @@ func Plan(in Input) (plan.Plan, error) {
 		(*builder).planConfig,
 		(*builder).planFiles, // the user's own files win
 		(*builder).planOverlays,
+		(*builder).checkCmdline,
 		(*builder).planCloudInit, // looks whether the user brings a configuration
 		(*builder).planFirstBoot,
 		(*builder).planNote,

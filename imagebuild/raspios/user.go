@@ -109,11 +109,14 @@ const (
 	gettyLogin    = unitDir + "/getty@tty1.service.d/autologin.conf"
 	lightdmPrefix = "\nautologin-user="
 	gettyPrefix   = "--autologin "
+	stretchLogin  = unitDir + "/autologin@.service" // in the place of getty@tty1
 )
 
 // autologin keeps what logs the user in without a password working.
 func (b *builder) autologin(old, name string) {
-	for _, f := range []struct{ path, before, after string }{{gettyLogin, gettyPrefix, " "}, {lightdmConf, lightdmPrefix, "\n"}} {
+	for _, f := range []struct{ path, before, after string }{
+		{gettyLogin, gettyPrefix, " "}, {stretchLogin, gettyPrefix, " "}, {lightdmConf, lightdmPrefix, "\n"},
+	} {
 		from, to := f.before+old+f.after, f.before+name+f.after
 		if s := b.text(f.path); strings.Contains(s, from) {
 			b.edit(f.path, strings.ReplaceAll(s, from, to), whyUser)

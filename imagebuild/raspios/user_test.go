@@ -217,7 +217,11 @@ func TestDesktop(t *testing.T) {
 	i = loadImage(t, "buster")
 	i.root.Put(lightdm, "[Seat:*]\nautologin-user=pi\n").
 		Put(getty, "[Service]\nExecStart=\nExecStart=-/sbin/agetty --autologin pi --noclear %I $TERM\n")
+	i.root.Put("etc/systemd/system/autologin@.service", "[Service]\nExecStart=-/sbin/agetty --autologin pi --noclear %I $TERM\n")
 	build(t, i, one(func(n *nodes.Node) { n.User.Name = "tom" }), 0)
+	if got := content(t, i.root, "etc/systemd/system/autologin@.service"); !strings.Contains(got, "--autologin tom --noclear") {
+		t.Errorf("autologin@: %q", got)
+	}
 	if got := content(t, i.root, lightdm); got != "[Seat:*]\nautologin-user=tom\n" {
 		t.Errorf("lightdm: %q", got)
 	}
