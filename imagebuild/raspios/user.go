@@ -59,7 +59,7 @@ func (b *builder) planUser() {
 	b.sudo(f, old)
 	b.writeUserFiles(f)
 	b.authorizedKeys()
-	b.endUserDialog(old)
+	b.endUserDialog()
 }
 
 // renameUser changes the name in every file that holds it, and moves the home.
@@ -253,7 +253,7 @@ func (b *builder) authorizedKeys() {
 }
 
 // endUserDialog does what the dialog of the first boot would do at its end.
-func (b *builder) endUserDialog(old string) {
+func (b *builder) endUserDialog() {
 	for _, n := range []string{"userconf", "userconf.txt", "failed_userconf", "failed_userconf.txt"} {
 		b.drop(plan.Boot, n, whyUser)
 	}
