@@ -174,8 +174,9 @@ func (f *FS) ReadFile(name string) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	if fi.IsDir() {
-		return nil, &fs.PathError{Op: "read", Path: name, Err: errIsDir}
+	if !fi.Mode().IsRegular() {
+		_, err := file.Read(make([]byte, 1)) // which says why not
+		return nil, err
 	}
 	if fi.Size() > maxReadFile {
 		return nil, &fs.PathError{Op: "read", Path: name, Err: fmt.Errorf("%w to be read into memory at once: %d bytes", errFileTooBig, fi.Size())}
@@ -298,14 +299,14 @@ func (f *FS) Close() error {
 	return err
 }
 
-// reloadOpen makes the inodes of open files agree with their buffers, after an operation was taken back.
+// reloadOpen makes the inodes of open files agree with their buffers, after an
+// operation was taken back. One that is no file now, because the operation had
+// made it, must not stand in for the next file that gets its number.
 func (f *FS) reloadOpen() {
-	for _, in := range f.open {
-		if in.removed {
-			continue
-		}
+	for ino, in := range f.open {
 		if err := in.load(); err != nil {
 			in.removed = true
+			delete(f.open, ino)
 		}
 	}
 }

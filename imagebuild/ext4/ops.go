@@ -19,6 +19,16 @@ func (f *FS) change(op, name string, fn func(name string) error) error {
 	return nil
 }
 
+// changeTwo is change for an operation on two paths.
+func (f *FS) changeTwo(op, oldname, newname string, fn func(oldname, newname string) error) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if err := f.update(func() error { return fn(slashed(oldname), slashed(newname)) }); err != nil {
+		return &os.LinkError{Op: op, Old: oldname, New: newname, Err: err}
+	}
+	return nil
+}
+
 // OpenFile opens a file with the flags of package os: the three modes of
 // access, and O_CREATE, O_EXCL, O_TRUNC, O_APPEND. Symbolic links are
 // followed. A new file belongs to root, with mode 0644.
@@ -37,7 +47,7 @@ func (f *FS) OpenFile(name string, flag int) (filesystem.File, error) {
 	}
 	var file *File
 	err := f.change("open", name, func(path string) error {
-		at, err := f.walk(path, flag&os.O_EXCL == 0)
+		at, err := f.walk(path, flag&(os.O_CREATE|os.O_EXCL) != os.O_CREATE|os.O_EXCL)
 		if err != nil {
 			return err
 		}
@@ -236,8 +246,8 @@ func (f *FS) Mknod(name string, mode uint32, dev int) error {
 
 // Link gives the file oldpath, no directory, the second name newpath.
 func (f *FS) Link(oldpath, newpath string) error {
-	return f.change("link", newpath, func(path string) error {
-		in, err := f.findForChange(slashed(oldpath), false)
+	return f.changeTwo("link", oldpath, newpath, func(from, to string) error {
+		in, err := f.findForChange(from, false)
 		if err != nil {
 			return err
 		}
@@ -247,7 +257,7 @@ func (f *FS) Link(oldpath, newpath string) error {
 		if in.links() >= maxLinks {
 			return errTooManyLink
 		}
-		at, err := f.walk(path, false)
+		at, err := f.walk(to, false)
 		if err != nil {
 			return err
 		}

@@ -6,12 +6,12 @@ import "io/fs"
 // directory if need be. What has that name is replaced: a file by anything but
 // a directory, an empty directory by a directory.
 func (f *FS) Rename(oldpath, newpath string) error {
-	return f.change("rename", oldpath, func(path string) error {
-		from, err := f.walk(path, false)
+	return f.changeTwo("rename", oldpath, newpath, func(oldpath, newpath string) error {
+		from, err := f.walk(oldpath, false)
 		if err != nil {
 			return err
 		}
-		to, err := f.walk(slashed(newpath), false)
+		to, err := f.walk(newpath, false)
 		if err != nil {
 			return err
 		}

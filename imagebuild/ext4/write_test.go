@@ -297,6 +297,10 @@ func TestHandles(t *testing.T) {
 	if _, err := f.OpenFile("etc", os.O_RDWR); !errors.Is(err, errIsDir) {
 		t.Errorf("a directory for writing: %v", err)
 	}
+	// O_EXCL says something of files that are created only.
+	if e, err := f.OpenFile("long", os.O_RDWR|os.O_EXCL); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("a link to what was removed: %v, %v", e, err)
+	}
 	if err := errors.Join(a.Close(), b.Close()); err != nil {
 		t.Error(err)
 	}
@@ -353,4 +357,58 @@ func TestTimes(t *testing.T) {
 			}
 		}
 	}
+}
+
+// TestErrorsNameBothPaths checks that one sees which of two paths is meant.
+func TestErrorsNameBothPaths(t *testing.T) {
+	f := openImage(t, mkfs(t, layouts()[0], tree(t)), false)
+	for _, err := range []error{f.Rename("etc", "no/where"), f.Link("etc/hostname", "no/where")} {
+		var le *os.LinkError
+		if !errors.As(err, &le) || le.New != "no/where" || !errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("%v", err)
+		}
+	}
+}
+
+// TestReadFileOfNoFile reads what has no content to read.
+func TestReadFileOfNoFile(t *testing.T) {
+	f := openImage(t, mkfs(t, layouts()[0], tree(t)), false)
+	if err := f.Mknod("pipe", modeFIFO|0o600, 0); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"etc", "pipe"} {
+		var pe *fs.PathError
+		if data, err := f.ReadFile(name); !errors.As(err, &pe) {
+			t.Errorf("%s: %q, %v", name, data, err)
+		}
+	}
+}
+
+// TestHandleOfAFileThatWasTakenBack opens a new file in an operation that then
+// fails: the next file with its inode number is another one.
+func TestHandleOfAFileThatWasTakenBack(t *testing.T) {
+	img := mkfs(t, layouts()[0], tree(t))
+	f := openImage(t, img, false)
+	fails := errors.New("too late")
+	err := f.update(func() error {
+		at, err := f.walk("new", true)
+		if err != nil {
+			return err
+		}
+		in, err := f.create(at, modeRegular|0o644, nil)
+		if err != nil {
+			return err
+		}
+		if _, err := f.handle(in, "new", os.O_RDWR); err != nil {
+			return err
+		}
+		return fails
+	})
+	if !errors.Is(err, fails) {
+		t.Fatal(err)
+	}
+	if err := errors.Join(f.Mkdir("newer"), f.Mkdir("newer/sub"), f.Chown("newer", 1, 2), f.Close()); err != nil {
+		t.Fatal(err)
+	}
+	fsck(t, img)
 }

@@ -39,6 +39,8 @@ type FS struct {
 	layout *layout
 	boot   []byte
 	lost   uint32
+	// wrongInfo is whether FSInfo's count of free clusters is another than the FAT's.
+	wrongInfo bool
 
 	mu    sync.Mutex // guards all below, and the bytes of the file system
 	table *table
@@ -118,8 +120,8 @@ const (
 	infoNext       = 492
 )
 
-// readHint takes from FSInfo where to look for free clusters. A sector that is
-// not FSInfo is left alone from now on.
+// readHint takes from FSInfo where to look for free clusters, and whether its
+// count of them is right. A sector that is not FSInfo is left alone from now on.
 func (fs *FS) readHint() error {
 	if fs.layout.fsInfo == 0 {
 		return nil
@@ -133,6 +135,7 @@ func (fs *FS) readHint() error {
 		fs.layout.fsInfo = 0
 		return nil
 	}
+	fs.wrongInfo = le.Uint32(b[infoFree:]) != fs.table.free
 	if next := le.Uint32(b[infoNext:]); next >= 2 && next <= fs.layout.last {
 		fs.table.hint = next
 	}
@@ -147,7 +150,11 @@ func (fs *FS) writeFSInfo() error {
 	var b [8]byte
 	binary.LittleEndian.PutUint32(b[:], fs.table.free)
 	binary.LittleEndian.PutUint32(b[infoNext-infoFree:], max(fs.table.hint, 2))
-	return fs.write(b[:], fs.layout.fsInfo+infoFree)
+	if err := fs.write(b[:], fs.layout.fsInfo+infoFree); err != nil {
+		return err
+	}
+	fs.wrongInfo = false
+	return nil
 }
 
 // begin is called before every change.
@@ -157,6 +164,9 @@ func (fs *FS) begin() error {
 		return iofs.ErrClosed
 	case fs.w == nil:
 		return filesystem.ErrReadonlyFilesystem
+	}
+	if fs.wrongInfo {
+		fs.table.dirty = true // FSInfo is written with the FAT, even if this change needs no cluster
 	}
 	return fs.markClean()
 }

@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"reflect"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 	"testing/fstest"
@@ -542,6 +543,31 @@ func TestDirty(t *testing.T) {
 			}
 			img.with(t, l, func(p string) { fsck(t, tool(t, "fsck.fat"), p) })
 		}
+	}
+}
+
+// TestWrongFSInfo changes a file in place where FSInfo was wrong before: no
+// change of the FAT makes it be written.
+func TestWrongFSInfo(t *testing.T) {
+	for _, free := range []uint32{7, 0xffffffff} {
+		img := newImage(t, kindNamed("stretch"), true)
+		l := img.open(t)
+		f := open(t, l)
+		writeString(t, f, "x", "old")
+		if err := f.Close(); err != nil {
+			t.Fatal(err)
+		}
+		w, _ := l.Writable()
+		w.WriteAt(binary.LittleEndian.AppendUint32(nil, free), f.layout.fsInfo+infoFree)
+		f = open(t, l)
+		if before := l.Extents(); f.Sync() != nil || !slices.Equal(before, l.Extents()) {
+			t.Error("it was written before there was a change")
+		}
+		writeString(t, f, "x", "new")
+		if err := f.Close(); err != nil {
+			t.Fatal(err)
+		}
+		img.with(t, l, func(p string) { fsck(t, tool(t, "fsck.fat"), p) })
 	}
 }
 

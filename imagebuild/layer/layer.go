@@ -260,11 +260,15 @@ func (l *Layer) Extents() []Extent {
 	return out
 }
 
-// Touches reports whether [Layer.Patch] would change any page of the n bytes at
-// off: whether this layer or one below it, down to the base, changed one.
+// Touches reports whether [Layer.Patch] has anything to do for the n bytes at
+// off: whether this layer or one below it, down to the base, changed a page of
+// them. Of a layer that was closed it reports true, so that Patch says why not.
 func (l *Layer) Touches(off, n int64) bool {
 	if n <= 0 || off < 0 {
 		return false
+	}
+	if l.closed.Load() {
+		return true
 	}
 	first, end := off/PageSize, (off+n-1)/PageSize+1
 	for ; l != nil; l = l.parent {
@@ -280,14 +284,22 @@ func (l *Layer) Touches(off, n int64) bool {
 
 // Patch overwrites, in p, what this layer and those below it, down to the base,
 // changed. P holds the base's bytes at off, and afterwards those that
-// [Layer.ReadAt] would read. It fails if the range is not within the image, or
-// if the temporary file cannot be read.
+// [Layer.ReadAt] would read. It fails if the range is not within the image, if
+// the layer was closed, or if the temporary file cannot be read.
 func (l *Layer) Patch(off int64, p []byte) error {
 	if off < 0 || int64(len(p)) > l.size-off {
 		return fmt.Errorf("failed to patch %d bytes at offset %d: the image has %d", len(p), off, l.size)
 	}
+	if l.closed.Load() {
+		return fmt.Errorf("failed to patch %d bytes at offset %d: the layer: %w", len(p), off, fs.ErrClosed)
+	}
+	return l.patch(off, p)
+}
+
+// patch is Patch for a layer that is open, or has open forks.
+func (l *Layer) patch(off int64, p []byte) error {
 	if l.parent != nil {
-		if err := l.parent.Patch(off, p); err != nil {
+		if err := l.parent.patch(off, p); err != nil {
 			return err
 		}
 	}

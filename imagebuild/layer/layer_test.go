@@ -245,9 +245,21 @@ func TestClose(t *testing.T) {
 		t.Errorf("fork of a closed layer reads %q, %v", p, err)
 	}
 	w, _ := f.Writable()
+	if err := f.Patch(0, p); err != nil || string(p) != "below" {
+		t.Errorf("fork of a closed layer patches %q, %v", p, err)
+	}
 	for range 2 {
 		if err := f.Close(); err != nil {
 			t.Fatal(err)
+		}
+	}
+	// What was closed must not pass for an image without changes.
+	for _, closed := range []*layer.Layer{l, f} {
+		if !closed.Touches(0, 1) {
+			t.Error("a closed layer says that it changed nothing")
+		}
+		if err := closed.Patch(0, p); !errors.Is(err, fs.ErrClosed) {
+			t.Errorf("Patch after Close: %v", err)
 		}
 	}
 	if _, err := w.WriteAt(p, 0); !errors.Is(err, fs.ErrClosed) {
