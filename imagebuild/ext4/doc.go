@@ -59,6 +59,6 @@
 // Names are paths of io/fs: slash-separated, relative to the file system's
 // root, which is "."; but they need not be UTF-8. The methods of io/fs (Open,
 // Stat, Lstat, ReadDir, ReadFile, ReadLink) insist on that, as io/fs demands;
-// all others also take a leading slash. Symbolic links are followed within the file system, as
-// if its root were the system's: no path leads out.
+// all others also take a leading slash. Symbolic links are followed within the
+// file system, as if its root were the system's: no path leads out.
 package ext4

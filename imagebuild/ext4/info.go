@@ -1,11 +1,10 @@
 package ext4
 
 import (
+	"encoding/binary"
 	"fmt"
 	"slices"
 	"time"
-
-	"encoding/binary"
 )
 
 // Info describes a file system as a whole.

@@ -302,7 +302,9 @@ func (f *FS) alter(op, name string, follow bool, fn func(*inode)) error {
 	})
 }
 
-// Chmod sets the permission bits, with setuid, setgid and sticky.
+// Chmod sets the permission bits, with setuid, setgid and sticky. An access ACL
+// that the file has, an extended attribute, stays as it is and goes on to grant
+// what it grants.
 func (f *FS) Chmod(name string, mode fs.FileMode) error {
 	return f.alter("chmod", name, true, func(in *inode) { in.put16(iMode, in.mode()&modeType|unixPerm(mode)) })
 }

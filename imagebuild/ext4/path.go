@@ -41,7 +41,7 @@ func validPath(name string) bool {
 // walk follows name from the root, as if that were the root of the whole
 // system: neither ".." nor an absolute symlink leads out of it. If follow is
 // set, a symlink in the last place is followed too, even to what does not exist yet.
-func (fs_ *FS) walk(name string, follow bool) (place, error) {
+func (f *FS) walk(name string, follow bool) (place, error) {
 	if !validPath(name) {
 		return place{}, fs.ErrInvalid
 	}
@@ -67,7 +67,7 @@ func (fs_ *FS) walk(name string, follow bool) (place, error) {
 			return place{}, errNameTooLong
 		}
 		parent := dirs[len(dirs)-1]
-		dir, err := fs_.inode(parent)
+		dir, err := f.inode(parent)
 		if err != nil {
 			return place{}, err
 		}
@@ -85,7 +85,7 @@ func (fs_ *FS) walk(name string, follow bool) (place, error) {
 		if len(rest) == 0 && !follow {
 			return at, nil
 		}
-		in, err := fs_.inode(ino)
+		in, err := f.inode(ino)
 		if err != nil {
 			return place{}, err
 		}
@@ -114,15 +114,15 @@ func (fs_ *FS) walk(name string, follow bool) (place, error) {
 }
 
 // find returns the inode that name leads to.
-func (fs_ *FS) find(name string, follow bool) (*inode, error) {
-	at, err := fs_.walk(name, follow)
+func (f *FS) find(name string, follow bool) (*inode, error) {
+	at, err := f.walk(name, follow)
 	if err != nil {
 		return nil, err
 	}
 	if at.ino == 0 {
 		return nil, fs.ErrNotExist
 	}
-	return fs_.inode(at.ino)
+	return f.inode(at.ino)
 }
 
 // readlink returns the target of a symlink.
