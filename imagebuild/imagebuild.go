@@ -45,7 +45,7 @@ type Options struct {
 	// Notice is told what the user should know, one sentence at a time.
 	Notice func(string)
 	// Progress is told how far a long step has come, in bytes. A step has ended
-	// when done equals total; total is 0 where it is not known. Calls do not overlap.
+	// when done equals total; total is -1 where it is not known. Calls do not overlap.
 	Progress func(step string, done, total int64)
 }
 

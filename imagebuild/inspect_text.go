@@ -51,7 +51,7 @@ func systemRows(row func(name, format string, args ...any), f *raspios.Facts) {
 	row("host name", "%s", f.Hostname)
 	row("settings", "timezone %s, locale %s, keymap %s", orNone(f.Timezone), orNone(f.Locale), orNone(f.Keymap))
 	for _, u := range f.Users {
-		row("user", "%s (uid %d), password %s, %d authorized keys, %s", u.Name, u.UID, u.Password, u.Keys, u.Shell)
+		row("user", "%s (uid %d), password %s, authorized keys: %d, %s", u.Name, u.UID, u.Password, u.Keys, u.Shell)
 	}
 	row("ssh", "%s, %s", onOff(f.SSH.Enabled), cmp.Or(join(f.SSH.HostKeys...), "no host keys"))
 	row("swap", "%s", join(onOff(f.Swap.Enabled), f.Swap.By))

@@ -32,9 +32,6 @@ func (p *progress) update(step string, done, total int64) {
 	}
 	if p.bar == nil || p.step != step {
 		p.end()
-		if total == 0 {
-			total = -1 // a spinner
-		}
 		p.step = step
 		p.bar = progressbar.NewOptions64(total,
 			progressbar.OptionSetWriter(p.out),

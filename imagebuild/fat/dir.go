@@ -78,6 +78,14 @@ func (d *directory) where() string {
 	return "directory " + d.path
 }
 
+// depth says how many directories below the root's the directory is.
+func (d *directory) depth() int {
+	if d.path == "." {
+		return 0
+	}
+	return strings.Count(d.path, "/") + 1
+}
+
 // parse finds the entries.
 func (d *directory) parse() {
 	d.entries, d.label = nil, nil

@@ -546,6 +546,42 @@ func TestDirty(t *testing.T) {
 	}
 }
 
+// TestDepth makes and moves directories as deep as they may be, and deeper.
+func TestDepth(t *testing.T) {
+	img := newImage(t, kindNamed("stretch"), false)
+	l := img.open(t)
+	f := open(t, l)
+	deep := func(top string, n int) string {
+		name := top
+		for i := range n {
+			if i > 0 {
+				name += "/d"
+			}
+			if err := f.Mkdir(name); err != nil {
+				t.Fatalf("%d deep: %v", i+1, err)
+			}
+		}
+		return name
+	}
+	bottom := deep("a", maxDepth)
+	if err := f.Mkdir(bottom + "/d"); err == nil {
+		t.Errorf("a directory was made more than %d deep", maxDepth)
+	}
+	half := deep("b", maxDepth/2)
+	deep("c", maxDepth/2+1)
+	if err := f.Rename("c", half+"/c"); err == nil {
+		t.Errorf("directories were moved more than %d deep", maxDepth)
+	}
+	if err := f.Rename("c/d", half+"/c"); err != nil {
+		t.Errorf("moved %d deep: %v", maxDepth, err)
+	}
+	if err := f.Close(); err != nil {
+		t.Fatal(err)
+	}
+	open(t, l)
+	img.with(t, l, func(p string) { fsck(t, tool(t, "fsck.fat"), p) })
+}
+
 // TestWrongFSInfo changes a file in place where FSInfo was wrong before: no
 // change of the FAT makes it be written.
 func TestWrongFSInfo(t *testing.T) {
