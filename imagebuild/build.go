@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"strings"
 
@@ -13,6 +14,7 @@ import (
 	"github.com/piimg/piimg/imagebuild/plan"
 	"github.com/piimg/piimg/imagebuild/secrets"
 	"github.com/piimg/piimg/imagebuild/sink"
+	"github.com/piimg/piimg/imagebuild/source"
 )
 
 // Report says what a build made. Its JSON form is stable.
@@ -65,11 +67,13 @@ func Build(ctx context.Context, o Options) (_ *Report, err error) {
 	outputs, err := p.makeLayers(ctx, o.Jobs)
 	defer func() { err = errors.Join(err, closeLayers(outputs)) }()
 	if err != nil {
+		p.removeOut(o.Out)
 		return nil, KindPlan.as(err)
 	}
 	results, err := p.writeImages(ctx, o, outputs)
 	if err != nil {
-		return nil, KindOutput.as(err)
+		p.removeOut(o.Out)
+		return nil, writeError(err)
 	}
 	return p.report(o, results), nil
 }
@@ -187,6 +191,23 @@ func (p *prepared) writeImages(ctx context.Context, o Options, outputs []*output
 		}
 	}
 	return results, p.writeCompanions(o.Out, results)
+}
+
+// writeError marks an error of writing: damage in the middle of a packed base
+// comes out only when all of it is read.
+func writeError(err error) error {
+	var damaged *source.Error
+	if errors.As(err, &damaged) {
+		return KindImage.as(err)
+	}
+	return KindOutput.as(err)
+}
+
+// removeOut removes the output folder, if this build made it and nothing is in it.
+func (p *prepared) removeOut(dir string) {
+	if p.madeOut {
+		_ = os.Remove(dir) // which fails, as it should, unless the folder is empty
+	}
 }
 
 func (p *prepared) hostname(i int) string { return p.config.Nodes[p.chosen[i]].Hostname }

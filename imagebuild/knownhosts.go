@@ -2,6 +2,7 @@ package imagebuild
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"strings"
 
@@ -9,11 +10,23 @@ import (
 	"github.com/piimg/piimg/imagebuild/secrets"
 )
 
+// knownHostsHead is the first line of a known_hosts that piimg wrote.
+const knownHostsHead = "# The host keys of the nodes, made by piimg.\n"
+
+// checkKnownHosts returns an error unless piimg wrote the file.
+func checkKnownHosts(content []byte) error {
+	if !bytes.HasPrefix(content, []byte(knownHostsHead)) {
+		return errors.New("it does not begin with piimg's comment")
+	}
+	return nil
+}
+
 // knownHosts returns the nodes' host keys in the form of ssh's known_hosts
 // (sshd(8), "SSH_KNOWN_HOSTS FILE FORMAT"), under every name that a node
 // answers to: its host name, that name in its domain and in mDNS's, its address.
 func knownHosts(all []nodes.Node, s *secrets.Secrets) ([]byte, error) {
 	var b bytes.Buffer
+	b.WriteString(knownHostsHead)
 	for _, n := range all {
 		keys, err := s.HostKeys(n.Hostname)
 		if err != nil {

@@ -21,6 +21,9 @@ func imagePath(dir, hostname string) string { return filepath.Join(dir, hostname
 // checkOutputs makes sure that dir exists, can be written to, and that nothing
 // would be replaced that is not to be.
 func checkOutputs(ctx context.Context, p *prepared, o Options) error {
+	if _, err := os.Lstat(o.Out); errors.Is(err, fs.ErrNotExist) {
+		p.madeOut = true
+	}
 	if err := os.MkdirAll(o.Out, 0o755); err != nil {
 		return fmt.Errorf("the output folder %s cannot be made: %w; choose another with --out", o.Out, err)
 	}
@@ -31,7 +34,33 @@ func checkOutputs(ctx context.Context, p *prepared, o Options) error {
 	for _, i := range p.chosen {
 		errs = append(errs, checkReplace(ctx, p, o, p.config.Nodes[i].Hostname))
 	}
+	if !o.Force {
+		errs = append(errs, checkCompanion(filepath.Join(o.Out, sink.SumsName), sink.CheckSums))
+		errs = append(errs, checkCompanion(filepath.Join(o.Out, knownHostsName), checkKnownHosts))
+	}
 	return errors.Join(errs...)
+}
+
+// checkCompanion refuses to replace a file that is not piimg's.
+func checkCompanion(path string, ours func([]byte) error) error {
+	info, err := os.Lstat(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if !info.Mode().IsRegular() {
+		return fmt.Errorf("%s exists and is no regular file: remove it, or choose another folder with --out", path)
+	}
+	content, err := os.ReadFile(path)
+	if err == nil {
+		err = ours(content)
+	}
+	if err != nil {
+		return fmt.Errorf("%s exists and was not made by piimg (%w): move it away, choose another folder with --out, or replace it with --force", path, err)
+	}
+	return nil
 }
 
 // checkReplace says whether a node's image may be put in place of what is there.

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -31,6 +33,7 @@ type prepared struct {
 	time    time.Time
 	plans   []plan.Plan // of all nodes, in the order of nodes.yaml
 	chosen  []int       // which of them are wanted
+	madeOut bool        // whether the output folder is new
 }
 
 // secretsSource gives the secrets of a cluster, once nodes.yaml and the base
@@ -62,6 +65,13 @@ func prepare(ctx context.Context, o Options, getSecrets secretsSource) (_ *prepa
 	if path == "" {
 		path = filepath.Join(filepath.Dir(config.Path), "secrets.yaml")
 	}
+	if _, err := os.Lstat(path); errors.Is(err, fs.ErrNotExist) {
+		// What is wrong with the plans is told before secrets are made.
+		p.secrets = secrets.Placeholder(config.Cluster.Name)
+		if err := p.makePlans(o); err != nil {
+			return nil, err
+		}
+	}
 	if p.secrets, err = getSecrets(path, config.Cluster.Name); err != nil {
 		return nil, KindConfig.as(err)
 	}
@@ -78,6 +88,9 @@ func prepare(ctx context.Context, o Options, getSecrets secretsSource) (_ *prepa
 func choose(config *nodes.Config, names []string) ([]int, error) {
 	var chosen []int
 	var known []string
+	for i, name := range names {
+		names[i] = strings.TrimSpace(name)
+	}
 	for i, n := range config.Nodes {
 		known = append(known, n.Hostname)
 		if len(names) == 0 || slices.Contains(names, n.Hostname) {
@@ -112,12 +125,16 @@ func (p *prepared) openImage(ctx context.Context, o Options) (err error) {
 	if p.parts, err = locate(p.base); err != nil {
 		return fmt.Errorf("%s: %w", path, err)
 	}
-	fs, err := p.parts.open(p.base, true, time.Time{})
+	// As for writing: what cannot be edited is refused here, with the base's name.
+	fs, err := p.parts.open(p.base, false, time.Time{})
 	if err != nil {
 		return fmt.Errorf("%s: %w", path, err)
 	}
 	if p.facts, err = raspios.Detect(fs.boot, fs.root); err != nil {
 		return fmt.Errorf("%s: %w", path, errors.Join(err, fs.close()))
+	}
+	if n := p.facts.Node; n != nil {
+		o.Notice(fmt.Sprintf("%s is already the image of node %s: what nodes.yaml does not mention stays as it is there; a stock image is the better base", path, n.Hostname))
 	}
 	p.used = fs.used()
 	p.time = o.Time
@@ -158,6 +175,7 @@ func (p *prepared) makePlans(o Options) error {
 	if err != nil {
 		return KindImage.as(err)
 	}
+	p.plans = nil
 	var errs []error
 	for _, n := range p.config.Nodes {
 		pl, err := raspios.Plan(raspios.Input{

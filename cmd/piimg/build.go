@@ -2,7 +2,9 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/spf13/cobra"
 
@@ -42,6 +44,12 @@ the base image's time, or that of SOURCE_DATE_EPOCH.
 			if c.Flags().Changed("jobs") && o.Jobs < 1 {
 				return usageError(fmt.Errorf("--jobs is %d: it must be at least 1", o.Jobs))
 			}
+			if c.Flags().Changed("out") && o.Out == "" {
+				return usageError(errors.New("--out is empty: name a folder"))
+			}
+			if err := checkNames(c, "only", o.Only); err != nil {
+				return err
+			}
 			report, err := imagebuild.Build(c.Context(), o)
 			end()
 			if err != nil {
@@ -58,6 +66,15 @@ the base image's time, or that of SOURCE_DATE_EPOCH.
 	c.Flags().BoolVar(&flags.Force, "force", false, "replace files that are not earlier images of the same node")
 	c.Flags().BoolVar(&a.json, "json", false, "print the report as JSON")
 	return c
+}
+
+// checkNames refuses a list of nodes that was given, and names none: a variable
+// that was not set must not build all of them.
+func checkNames(c *cobra.Command, flag string, names []string) error {
+	if c.Flags().Changed(flag) && (len(names) == 0 || slices.Contains(names, "")) {
+		return usageError(fmt.Errorf("--%s has an empty name: name nodes, with commas between them", flag))
+	}
+	return nil
 }
 
 func (a *app) printReport(r *imagebuild.Report) error {

@@ -26,6 +26,9 @@ those of a placeholder.
 				return err
 			}
 			o.NodesFile, o.SecretsFile, o.Only = flags.NodesFile, flags.SecretsFile, flags.Only
+			if err := checkNames(c, "node", o.Only); err != nil {
+				return err
+			}
 			plans, err := imagebuild.Plan(c.Context(), o)
 			end()
 			if err != nil {

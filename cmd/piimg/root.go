@@ -53,8 +53,9 @@ func execute(ctx context.Context, args []string, stdin io.Reader, stdout, stderr
 
 func (a *app) rootCommand() *cobra.Command {
 	root := &cobra.Command{
-		Use:   "piimg",
-		Short: "One ready Raspberry Pi OS image for every node of a cluster",
+		Use:     "piimg",
+		Version: versionString(),
+		Short:   "One ready Raspberry Pi OS image for every node of a cluster",
 		Long: `piimg takes one stock Raspberry Pi OS image and one nodes.yaml, and makes one
 ready image for every node: host name, user, keys, network and swap are set
 before the card is in the Pi. It needs no root, no loop device and no VM.
@@ -104,7 +105,7 @@ func usageError(err error) error {
 // report prints err as the user should see it, and returns its exit code.
 func (a *app) report(err error) int {
 	if errors.Is(err, context.Canceled) {
-		fmt.Fprintln(a.stderr, "piimg: interrupted; nothing was left behind")
+		fmt.Fprintln(a.stderr, "piimg: interrupted; nothing was published")
 		return exitInterrupted
 	}
 	fmt.Fprintf(a.stderr, "piimg: %v\n", err)

@@ -41,6 +41,10 @@ func Load(path string, env Env) (*Config, error) {
 // read reads a file that may be anything, and more of it than is allowed only
 // so far that the parser refuses it.
 func read(path string) ([]byte, error) {
+	// A pipe would be waited for without an end.
+	if info, err := os.Stat(path); err == nil && !info.Mode().IsRegular() {
+		return nil, fmt.Errorf("cannot read the nodes: %s is no regular file", path)
+	}
 	f, err := os.Open(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("cannot read the nodes: %w: name the file with --nodes, or change to its folder", err)

@@ -32,6 +32,10 @@ type document struct {
 // it is wrong, it is a *strictyaml.Error with every problem. A file that others
 // may read gives a notice.
 func Load(path string) (*Secrets, error) {
+	// A pipe would be waited for without an end.
+	if info, err := os.Stat(path); err == nil && !info.Mode().IsRegular() {
+		return nil, fmt.Errorf("cannot read the secrets: %s is no regular file", path)
+	}
 	f, err := os.Open(path)
 	if err != nil {
 		return nil, fmt.Errorf("cannot read the secrets: %w", err)

@@ -169,8 +169,7 @@ func TestUpdateSums(t *testing.T) {
 	}
 	old := strings.Repeat("1", 64) + "  a.img\n" + // still there, not built now
 		strings.Repeat("2", 64) + "  gone.img\n" +
-		strings.Repeat("3", 64) + "  ../escape.img\n" +
-		"no checksum\n"
+		strings.Repeat("3", 64) + " *mine.iso\n" // another's, not there
 	if err := os.WriteFile(filepath.Join(dir, SumsName), []byte(old), 0o644); err != nil {
 		t.Fatal(err)
 	}
@@ -182,7 +181,8 @@ func TestUpdateSums(t *testing.T) {
 		t.Fatal(err)
 	}
 	lines := strings.Split(strings.TrimSpace(string(got)), "\n")
-	if len(lines) != 2 || lines[0] != strings.Repeat("1", 64)+"  a.img" || !strings.HasSuffix(lines[1], "  b.img") {
+	if len(lines) != 3 || lines[0] != strings.Repeat("1", 64)+"  a.img" || !strings.HasSuffix(lines[1], "  b.img") ||
+		lines[2] != strings.Repeat("3", 64)+"  mine.iso" {
 		t.Fatalf("got:\n%s", got)
 	}
 }

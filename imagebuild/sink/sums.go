@@ -1,9 +1,9 @@
 package sink
 
 import (
-	"bufio"
 	"bytes"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"io/fs"
 	"os"
@@ -15,9 +15,31 @@ import (
 // SumsName is the name of the file of checksums, in the form of sha256sum(1).
 const SumsName = "SHA256SUMS"
 
+// CheckSums returns an error unless every line of a file of checksums has the
+// form that [UpdateSums] gives it.
+func CheckSums(content []byte) error {
+	for line := range strings.Lines(string(content)) {
+		if _, _, ok := parseSum(line); !ok {
+			return fmt.Errorf("%q is no line of sha256sum", strings.TrimSuffix(line, "\n"))
+		}
+	}
+	return nil
+}
+
+// parseSum splits a line of sha256sum(1): a digest, two characters, a name.
+func parseSum(line string) (sum, name string, ok bool) {
+	sum, name, ok = strings.Cut(strings.TrimSuffix(line, "\n"), " ")
+	if !ok || len(sum) != 64 || len(name) < 2 || name[0] != ' ' && name[0] != '*' {
+		return "", "", false
+	}
+	_, err := hex.DecodeString(sum)
+	return sum, name[1:], err == nil
+}
+
 // UpdateSums writes dir's SHA256SUMS: a line for each of results, and the lines
-// that were there before for other files that still exist, so that building
-// some of the nodes again keeps the others' lines. Lines are sorted by name.
+// that were there before for other files, so that building some of the nodes
+// again keeps the others' lines. Those of images that are gone are left out.
+// Lines are sorted by name.
 func UpdateSums(dir string, results []Result) error {
 	sums := map[string]string{}
 	path := filepath.Join(dir, SumsName)
@@ -25,14 +47,12 @@ func UpdateSums(dir string, results []Result) error {
 	if err != nil && !os.IsNotExist(err) {
 		return fmt.Errorf("failed to read the checksums of an earlier build: %w", err)
 	}
-	for sc := bufio.NewScanner(bytes.NewReader(old)); sc.Scan(); {
-		sum, name, ok := strings.Cut(sc.Text(), "  ")
-		if _, err := hex.DecodeString(sum); !ok || err != nil || len(sum) != 64 || name != filepath.Base(name) {
+	for line := range strings.Lines(string(old)) {
+		sum, name, ok := parseSum(line)
+		if !ok || gone(dir, name) {
 			continue
 		}
-		if _, err := os.Lstat(filepath.Join(dir, name)); err == nil {
-			sums[name] = sum
-		}
+		sums[name] = sum
 	}
 	for _, r := range results {
 		sums[filepath.Base(r.Path)] = hex.EncodeToString(r.SHA256[:])
@@ -47,6 +67,15 @@ func UpdateSums(dir string, results []Result) error {
 		fmt.Fprintf(&b, "%s  %s\n", sums[name], name)
 	}
 	return WriteFile(path, b.Bytes(), 0o644)
+}
+
+// gone reports whether name is that of an image in dir that is not there.
+func gone(dir, name string) bool {
+	if name != filepath.Base(name) || filepath.Ext(name) != ".img" {
+		return false
+	}
+	_, err := os.Lstat(filepath.Join(dir, name))
+	return errors.Is(err, fs.ErrNotExist)
 }
 
 // WriteFile publishes a small file: a temporary file beside path, fsync, rename.

@@ -90,7 +90,13 @@ func (c *converter) entry(m *Node, kv *ast.MappingValueNode) {
 		key.Secret = true
 		c.r.file.mask(key.Span)
 	}
-	m.Entries = append(m.Entries, Entry{Key: key, Value: c.convert(kv.Value, secret)})
+	value := c.convert(kv.Value, secret)
+	if secretHolder(key.Text) && value.Kind != Map && value.Kind != List && value.Kind != Null {
+		// user: "pi:hunter2", where a mapping with a password belongs.
+		value.Secret = true
+		c.r.file.mask(value.Span)
+	}
+	m.Entries = append(m.Entries, Entry{Key: key, Value: value})
 }
 
 // span returns where a node stands. A scalar reaches to the next token that is

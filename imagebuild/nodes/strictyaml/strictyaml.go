@@ -105,6 +105,10 @@ func (v Value[T]) Span() Span {
 // JSONSchemaAlias makes jsonschema describe the value itself.
 func (v Value[T]) JSONSchemaAlias() any { var zero T; return zero }
 
+// secretHolder says whether the value of a key is a mapping with a secret in it,
+// which some would write as one text.
+func secretHolder(key string) bool { return key == "user" || key == "wifi" }
+
 // secretKey says whether values under a key of this name are secrets. It errs
 // on the side of silence, so that a misspelt key protects its value as well.
 func secretKey(key string) bool {
