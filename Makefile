@@ -39,7 +39,7 @@ lint: ## gofmt, go vet (three systems), staticcheck, shellcheck
 
 demo: build ## build three nodes into demo/ from a small image: no root, no download
 	@mkdir -p demo
-	bin/piimg build --nodes testdata/demo/nodes.yaml --out demo --secrets demo/secrets.yaml
+	WIFI_PASS=turnip-prices bin/piimg build --nodes testdata/demo/nodes.yaml --out demo --secrets demo/secrets.yaml
 	@ls -l demo
 
 reproducible: ## build twice on different days, in different places, and compare

@@ -9,6 +9,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 go=${GO:-go}
+export WIFI_PASS=turnip-prices
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 
