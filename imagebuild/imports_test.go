@@ -14,7 +14,7 @@ import (
 
 // order is the architecture: a package knows only packages that stand before it.
 var order = []string{
-	"imagebuild/filelock",
+	"imagebuild/hostfile",
 	"imagebuild/nodes/strictyaml",
 	"imagebuild/nodes",
 	"imagebuild/secrets",
@@ -71,7 +71,7 @@ func TestImports(t *testing.T) {
 			switch i := slices.Index(order, other); {
 			case i < 0 || i >= at:
 				t.Errorf("%s imports %s, which does not stand before it", name, other)
-			case slices.Contains(bytesOnly, pkg) && !slices.Contains(bytesOnly, other) && other != "imagebuild/filelock":
+			case slices.Contains(bytesOnly, pkg) && !slices.Contains(bytesOnly, other) && other != "imagebuild/hostfile":
 				t.Errorf("%s imports %s: it must know nothing but bytes", name, other)
 			case slices.Contains(noBytes, pkg) && slices.Contains(bytesOnly, other):
 				t.Errorf("%s imports %s: it must not touch bytes", name, other)

@@ -23,9 +23,6 @@ func isNoSpace(err error) bool {
 	return errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EDQUOT)
 }
 
-// makeSparse has nothing to do: files have holes where nothing was written.
-func makeSparse(*os.File) error { return nil }
-
 // syncDir makes the renames in dir durable.
 func syncDir(dir string) error {
 	d, err := os.Open(dir)

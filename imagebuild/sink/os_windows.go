@@ -3,7 +3,6 @@ package sink
 import (
 	"errors"
 	"fmt"
-	"os"
 
 	"golang.org/x/sys/windows"
 )
@@ -23,14 +22,6 @@ func Free(dir string) (int64, error) {
 
 func isNoSpace(err error) bool {
 	return errors.Is(err, windows.ERROR_DISK_FULL) || errors.Is(err, windows.ERROR_HANDLE_DISK_FULL)
-}
-
-// makeSparse lets NTFS leave out what is not written. A file system that cannot
-// (FAT, exFAT) stores the zeros.
-func makeSparse(f *os.File) error {
-	var returned uint32
-	_ = windows.DeviceIoControl(windows.Handle(f.Fd()), windows.FSCTL_SET_SPARSE, nil, 0, nil, 0, &returned, nil)
-	return nil
 }
 
 // syncDir has nothing to do: NTFS logs renames.

@@ -8,6 +8,8 @@ import (
 	"hash"
 	"os"
 	"path/filepath"
+
+	"github.com/piimg/piimg/imagebuild/hostfile"
 )
 
 // blockSize is the unit in which runs of zeros become holes. It is the block
@@ -45,7 +47,8 @@ func CreateRaw(path string, size int64) (*Raw, error) {
 		return nil, err
 	}
 	r := &Raw{file: f, final: path, size: size, hash: sha256.New()}
-	if err := errors.Join(f.Chmod(0o600), makeSparse(f), f.Truncate(size)); err != nil {
+	hostfile.MakeSparse(f)
+	if err := errors.Join(f.Chmod(0o600), f.Truncate(size)); err != nil {
 		r.Abort()
 		return nil, r.failed(err)
 	}

@@ -8,7 +8,7 @@ import (
 	"path/filepath"
 	"runtime"
 
-	"github.com/piimg/piimg/imagebuild/filelock"
+	"github.com/piimg/piimg/imagebuild/hostfile"
 )
 
 // tempPattern is the form of the names of unfinished files, in the notation of
@@ -23,7 +23,7 @@ func createTemp(path string) (*os.File, error) {
 		if err != nil {
 			return nil, fmt.Errorf("failed to create a temporary file for %s: %w", path, err)
 		}
-		locked, err := filelock.Try(f)
+		locked, err := hostfile.TryLock(f)
 		if err == nil && locked && stillThere(f) {
 			return f, nil
 		}
@@ -71,7 +71,7 @@ func removeStale(name string) error {
 	if err != nil {
 		return err
 	}
-	locked, err := filelock.Try(f)
+	locked, err := hostfile.TryLock(f)
 	if !locked {
 		return errors.Join(err, f.Close())
 	}

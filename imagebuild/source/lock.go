@@ -6,7 +6,7 @@ import (
 	"os"
 	"time"
 
-	"github.com/piimg/piimg/imagebuild/filelock"
+	"github.com/piimg/piimg/imagebuild/hostfile"
 )
 
 // lockInterval is how often a lock that another process holds is tried again.
@@ -22,7 +22,7 @@ func (o *Options) lock(ctx context.Context, path, what string) (unlock func(), e
 		return nil, fmt.Errorf("cannot make a lock file: %w", err)
 	}
 	for told := false; ; told = true {
-		ok, err := filelock.Try(f)
+		ok, err := hostfile.TryLock(f)
 		if err != nil {
 			f.Close()
 			return nil, fmt.Errorf("cannot lock %s: %w", path, err)

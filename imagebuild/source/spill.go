@@ -5,6 +5,8 @@ import (
 	"io/fs"
 	"os"
 	"sync"
+
+	"github.com/piimg/piimg/imagebuild/hostfile"
 )
 
 // spill keeps decoded blocks in a temporary file, sparsely, each at its place
@@ -73,7 +75,7 @@ func (s *spill) open() *os.File {
 		s.failed = true
 		return nil
 	}
-	makeSparse(s.file)
+	hostfile.MakeSparse(s.file)
 	// Without a name, the file goes away however the process ends. Not all
 	// systems can do it.
 	if err := os.Remove(s.file.Name()); err != nil && !errors.Is(err, fs.ErrNotExist) {

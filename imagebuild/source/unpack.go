@@ -10,6 +10,8 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+
+	"github.com/piimg/piimg/imagebuild/hostfile"
 )
 
 // unpacker begins to unpack the packed file of m. What the reader returns
@@ -62,7 +64,7 @@ func (m *Image) unpack(ctx context.Context, base string, open unpacker) (*cached
 	if err != nil {
 		return nil, fmt.Errorf("cannot unpack into the cache folder: %w", err)
 	}
-	makeSparse(f)
+	hostfile.MakeSparse(f)
 	info, err := m.unpackTo(ctx, f, open)
 	if cerr := f.Close(); err == nil {
 		err = cerr

@@ -1,7 +1,7 @@
 //go:build !darwin && !dragonfly && !freebsd && !linux && !netbsd && !openbsd && !windows
 
-package filelock
+package hostfile
 
 import "os"
 
-func try(*os.File) (bool, error) { return true, nil }
+func tryLock(*os.File) (bool, error) { return true, nil }

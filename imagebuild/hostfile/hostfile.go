@@ -1,0 +1,16 @@
+// Package hostfile does with files of the host what package os leaves to each
+// system: advisory locks and holes.
+package hostfile
+
+import "os"
+
+// TryLock locks f for this process alone and reports whether it could: false
+// without an error means that another process, or another open file of this
+// one, holds the lock. The operating system releases it when the file is closed
+// or its process ends, however it ends. On systems without such locks it always
+// succeeds.
+func TryLock(f *os.File) (bool, error) { return tryLock(f) }
+
+// MakeSparse lets a new file have holes where nothing is written. File systems
+// that cannot have any lose nothing but space.
+func MakeSparse(f *os.File) { makeSparse(f) }
