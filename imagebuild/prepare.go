@@ -88,9 +88,6 @@ func prepare(ctx context.Context, o Options, getSecrets secretsSource) (_ *prepa
 func choose(config *nodes.Config, names []string) ([]int, error) {
 	var chosen []int
 	var known []string
-	for i, name := range names {
-		names[i] = strings.TrimSpace(name)
-	}
 	for i, n := range config.Nodes {
 		known = append(known, n.Hostname)
 		if len(names) == 0 || slices.Contains(names, n.Hostname) {

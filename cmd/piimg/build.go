@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -40,14 +41,14 @@ the base image's time, or that of SOURCE_DATE_EPOCH.
 				return err
 			}
 			o.NodesFile, o.SecretsFile, o.Out = flags.NodesFile, flags.SecretsFile, flags.Out
-			o.Only, o.Jobs, o.Force = flags.Only, flags.Jobs, flags.Force
+			o.Jobs, o.Force = flags.Jobs, flags.Force
 			if c.Flags().Changed("jobs") && o.Jobs < 1 {
 				return usageError(fmt.Errorf("--jobs is %d: it must be at least 1", o.Jobs))
 			}
 			if c.Flags().Changed("out") && o.Out == "" {
 				return usageError(errors.New("--out is empty: name a folder"))
 			}
-			if err := checkNames(c, "only", o.Only); err != nil {
+			if o.Only, err = nodeNames(c, "only", flags.Only); err != nil {
 				return err
 			}
 			report, err := imagebuild.Build(c.Context(), o)
@@ -68,13 +69,18 @@ the base image's time, or that of SOURCE_DATE_EPOCH.
 	return c
 }
 
-// checkNames refuses a list of nodes that was given, and names none: a variable
-// that was not set must not build all of them.
-func checkNames(c *cobra.Command, flag string, names []string) error {
-	if c.Flags().Changed(flag) && (len(names) == 0 || slices.Contains(names, "")) {
-		return usageError(fmt.Errorf("--%s has an empty name: name nodes, with commas between them", flag))
+// nodeNames returns a list of nodes without the blanks around its names. One that
+// was given and names none is refused: a variable that was not set must not build
+// all of them.
+func nodeNames(c *cobra.Command, flag string, names []string) ([]string, error) {
+	trimmed := make([]string, len(names))
+	for i, name := range names {
+		trimmed[i] = strings.TrimSpace(name)
 	}
-	return nil
+	if c.Flags().Changed(flag) && (len(trimmed) == 0 || slices.Contains(trimmed, "")) {
+		return nil, usageError(fmt.Errorf("--%s has an empty name: name nodes, with commas between them", flag))
+	}
+	return trimmed, nil
 }
 
 func (a *app) printReport(r *imagebuild.Report) error {

@@ -25,8 +25,8 @@ those of a placeholder.
 			if err != nil {
 				return err
 			}
-			o.NodesFile, o.SecretsFile, o.Only = flags.NodesFile, flags.SecretsFile, flags.Only
-			if err := checkNames(c, "node", o.Only); err != nil {
+			o.NodesFile, o.SecretsFile = flags.NodesFile, flags.SecretsFile
+			if o.Only, err = nodeNames(c, "node", flags.Only); err != nil {
 				return err
 			}
 			plans, err := imagebuild.Plan(c.Context(), o)
