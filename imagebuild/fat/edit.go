@@ -268,22 +268,31 @@ func (fs *FS) RemoveAll(name string) error {
 	return pathError("removeall", name, err)
 }
 
-func (fs *FS) remove(name string, all bool) error {
+// beginOn begins a change to an entry that is there, which the root is not.
+func (fs *FS) beginOn(name string) (*directory, *entry, error) {
 	path, err := clean(name)
 	if err != nil {
-		return err
+		return nil, nil, err
 	}
 	if err := fs.begin(); err != nil {
-		return err
+		return nil, nil, err
 	}
 	d, e, _, err := fs.lookup(path)
 	switch {
 	case err != nil:
-		return err
+		return nil, nil, err
 	case path == ".":
-		return errRoot
+		return nil, nil, errRoot
 	case e == nil:
-		return iofs.ErrNotExist
+		return nil, nil, iofs.ErrNotExist
+	}
+	return d, e, nil
+}
+
+func (fs *FS) remove(name string, all bool) error {
+	d, e, err := fs.beginOn(name)
+	if err != nil {
+		return err
 	}
 	return fs.removeEntry(d, e, all)
 }
@@ -322,21 +331,9 @@ func (fs *FS) Chtimes(name string, created, accessed, modified time.Time) error 
 }
 
 func (fs *FS) chtimes(name string, created, accessed, modified time.Time) error {
-	path, err := clean(name)
+	d, e, err := fs.beginOn(name)
 	if err != nil {
 		return err
-	}
-	if err := fs.begin(); err != nil {
-		return err
-	}
-	d, e, _, err := fs.lookup(path)
-	switch {
-	case err != nil:
-		return err
-	case path == ".":
-		return errRoot
-	case e == nil:
-		return iofs.ErrNotExist
 	}
 	if !created.IsZero() {
 		setCreated(&e.slot, created)

@@ -66,7 +66,7 @@ func FuzzAppendArgs(f *testing.F) {
 	f.Add([]byte("console=tty1 root=PARTUUID=1-02 rootwait\n"), "a=1")
 	f.Fuzz(func(t *testing.T, text []byte, arg string) {
 		if len(strings.Fields(arg)) != 1 || strings.Fields(arg)[0] != arg || strings.ContainsAny(arg, "\n\r\x00") {
-			t.Skip()
+			t.Skip("not one argument")
 		}
 		got := appendArgs(text, []string{arg})
 		if !bytes.Equal(appendArgs(got, []string{arg}), got) {
