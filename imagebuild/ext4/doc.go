@@ -54,6 +54,15 @@
 // kept, new files get none, not even a default ACL of their directory. A file
 // whose attributes lie in inodes of their own (ea_inode) is not removed.
 //
+// # Checking
+//
+// [Check] reads every structure of a file system and compares what it says
+// twice: bitmaps with what refers to blocks and inodes, counters with bitmaps,
+// link counts with directory entries, hash indexes with the names in their
+// leaves, and every checksum. It goes on after a finding, and it neither writes
+// nor needs the file system to be one that this package can write. Its verdict
+// is that of e2fsck -fn.
+//
 // # Names
 //
 // Names are paths of io/fs: slash-separated, relative to the file system's

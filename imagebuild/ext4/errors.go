@@ -39,13 +39,18 @@ type UnsupportedError struct {
 	Features []string
 	// Writing is true if reading would be possible (Options.ReadOnly).
 	Writing bool
+	// Checking is true if it is Check that does not know them.
+	Checking bool
 	// Remedy says what the user can do, or is empty.
 	Remedy string
 }
 
 func (e *UnsupportedError) Error() string {
 	what := "reading"
-	if e.Writing {
+	switch {
+	case e.Checking:
+		what = "checking"
+	case e.Writing:
 		what = "writing to"
 	}
 	s := fmt.Sprintf("%s an ext4 file system with %s is not supported", what, strings.Join(e.Features, ", "))
