@@ -1,137 +1,171 @@
 package fat
 
 import (
-	"bytes"
+	"errors"
 	"fmt"
-	"strings"
+	"io"
 )
 
-// maxDepth is how deep directories may be nested.
-const maxDepth = 128
-
-// bitset has a bit for each cluster.
-type bitset []uint64
-
-func (b bitset) has(n uint32) bool { return b[n/64]&(1<<(n%64)) != 0 }
-func (b bitset) set(n uint32)      { b[n/64] |= 1 << (n % 64) }
-
-// pending is a directory whose chain has been found sound, but not its entries.
-type pending struct {
-	path  string
-	first uint32
-	depth int
+// CheckOptions are the choices for [Check].
+type CheckOptions struct {
+	// Limit is how many findings are kept; the others are counted. 0 stands for 1000.
+	Limit int
 }
 
-// check walks the whole file system: every chain is within the data area, has an
-// end and shares no cluster with another, and every entry has a name that can be
-// used. It returns how many clusters are in use without belonging to anything.
-// It takes memory for one directory, a bit a cluster and a little for each directory.
-func (fs *FS) check() (lost uint32, err error) {
-	used := make(bitset, fs.table.last/64+1)
-	mark := func(c uint32) error {
-		if used.has(c) {
-			return fmt.Errorf("cluster %d is used twice", c)
-		}
-		used.set(c)
-		return nil
-	}
-	if fs.layout.root != 0 {
-		if _, err := fs.table.chain(fs.layout.root, mark); err != nil {
-			return 0, corrupt("root directory", "%v", err)
-		}
-	}
-	for todo := []pending{{path: "."}}; len(todo) > 0; {
-		p := todo[len(todo)-1]
-		todo = todo[:len(todo)-1]
-		d, err := fs.loadDir(p.path, p.first)
-		if err != nil {
-			return 0, err
-		}
-		seen := map[shortName]bool{}
-		for _, e := range d.entries {
-			if seen[e.short()] {
-				return 0, corrupt(d.where(), "two entries have the short name %q", e.short().decode(0))
-			}
-			seen[e.short()] = true
-			if err := fs.checkEntry(e, mark); err != nil {
-				return 0, corrupt(d.where(), "entry %q: %v", e.name, err)
-			}
-			if !e.isDir() {
-				continue
-			}
-			if p.depth == maxDepth {
-				return 0, corrupt(d.where(), "directories are nested more than %d deep", maxDepth)
-			}
-			todo = append(todo, pending{join(p.path, e.name), e.cluster(fs.layout.bits), p.depth + 1})
-		}
-	}
-	for c := uint32(2); c <= fs.table.last; c++ {
-		if v := fs.table.ClusterValue(c); v != 0 && v != fs.table.bad() && !used.has(c) {
-			lost++
-		}
-	}
-	return lost, nil
+const defaultFindings = 1000
+
+// Report is what [Check] has found, in the order in which it walks: the same file
+// system always gives the same report.
+type Report struct {
+	Findings []Finding
+	// Omitted counts the findings past CheckOptions.Limit.
+	Omitted int
+
+	// What follows is as far as it could be read.
+
+	Type         string // "FAT12", "FAT16" or "FAT32"; "" if the boot sector is useless
+	ClusterSize  int64  // bytes
+	Clusters     int64  // that can hold data
+	FreeClusters int64
+	Directories  int64 // without the root
+	Files        int64
 }
 
-// checkEntry checks one entry and marks its clusters.
-func (fs *FS) checkEntry(e *entry, mark func(uint32) error) error {
-	if e.name == "" || e.name == "." || e.name == ".." || strings.ContainsFunc(e.name, func(r rune) bool { return r < ' ' || r == '/' }) {
-		return fmt.Errorf("no such name can be used")
+// Clean reports whether nothing was found.
+func (r *Report) Clean() bool { return len(r.Findings) == 0 && r.Omitted == 0 }
+
+// Finding is one thing that is wrong.
+type Finding struct {
+	Code Code
+	// Path is that of the file or directory that is meant, relative to the root
+	// (which is "."); "" if it is none.
+	Path    string
+	Cluster uint32 // the cluster that is meant; 0 if none is
+	Detail  string // in words, with the figures
+}
+
+// String is one line: what, where, and how.
+func (f Finding) String() string {
+	s := string(f.Code)
+	if f.Path != "" {
+		s += fmt.Sprintf(" (%q)", f.Path)
 	}
-	first := e.cluster(fs.layout.bits)
-	if first == 0 {
-		switch {
-		case e.isDir():
-			return fmt.Errorf("a directory without a cluster")
-		case e.size() != 0:
-			return fmt.Errorf("%d bytes, but no cluster", e.size())
-		}
+	if f.Cluster != 0 {
+		s += fmt.Sprintf(", cluster %d", f.Cluster)
+	}
+	return s + ": " + f.Detail
+}
+
+// Code is the short, stable name of a kind of finding.
+type Code string
+
+// The kinds of findings.
+const (
+	CodeBootSector Code = "boot-sector"  // what it says cannot be, or is not supported; nothing else is checked
+	CodeBackup     Code = "boot-backup"  // the copy of the boot sector is another, or not where it should be
+	CodeFSInfo     Code = "fsinfo"       // not where it should be, without its signatures, or with a wrong count
+	CodeMedia      Code = "media"        // entry 0 of the FAT, which repeats the media byte
+	CodeCopies     Code = "fats-differ"  // the two copies of the FAT
+	CodeDirty      Code = "dirty"        // the file system was not unmounted
+	CodeChain      Code = "chain"        // leads to a cluster that is free, bad, or none
+	CodeShared     Code = "shared"       // a cluster has several owners, or a chain runs in a circle
+	CodeSize       Code = "size"         // the chain is too short or too long, or a directory has a size
+	CodeLost       Code = "lost"         // in use, and nobody's
+	CodeDirectory  Code = "directory"    // without a cluster, too large, nested too deep, or with bad "." and ".."
+	CodeAfterEnd   Code = "after-end"    // entries behind the end of a directory, which some systems show
+	CodeShortName  Code = "short-name"   // holds what it must not
+	CodeLongName   Code = "long-name"    // parts that are incomplete, out of order or of another file
+	CodeDuplicate  Code = "duplicate"    // two entries of a directory have the same name
+	CodeLabel      Code = "volume-label" // not valid, not in its place, or not that of the boot sector
+)
+
+// Check walks the FAT12, FAT16 or FAT32 file system in the size bytes of r from
+// start on, and reports all that is wrong with it. It goes on where [Open] gives
+// up, and finds what "fsck.fat -n" finds; nothing is written.
+//
+// The error is that of a read that failed, or an [*UnsupportedError] if the FAT is
+// too large. Check takes memory for the FAT, a bit a cluster, and for the names
+// of one directory at a time.
+func Check(r io.ReaderAt, start, size int64, o CheckOptions) (*Report, error) {
+	if o.Limit <= 0 {
+		o.Limit = defaultFindings
+	}
+	c := &checker{r: r, start: start, size: size, limit: o.Limit, report: &Report{}}
+	if err := c.check(); err != nil {
+		return nil, err
+	}
+	return c.report, nil
+}
+
+// checker is the state of a [Check].
+type checker struct {
+	r           io.ReaderAt
+	start, size int64
+	limit       int
+	report      *Report
+
+	boot   []byte
+	layout *layout
+	table  *table
+	used   bitset // clusters that belong to something
+	label  *[labelSize]byte
+}
+
+func (c *checker) check() error {
+	if c.start < 0 || c.size < bootSize {
+		c.found(CodeBootSector, "", "there is no room for one in %d bytes", c.size)
 		return nil
 	}
-	runs, err := fs.table.chain(first, mark)
-	if err != nil {
+	c.boot = make([]byte, bootSize)
+	if err := c.read(c.boot, 0); err != nil {
 		return err
 	}
-	if room := int64(count(runs)) * fs.layout.cluster; !e.isDir() && int64(e.size()) > room {
-		return fmt.Errorf("%d bytes, but clusters for %d", e.size(), room)
-	}
-	return nil
-}
-
-// readTable reads the FAT, of which both copies must say the same.
-func (fs *FS) readTable() error {
-	l := fs.layout
-	raw := make([]byte, l.fatSize)
-	if err := fs.read(raw, l.fat); err != nil {
-		return err
-	}
-	fs.table = newTable(l, raw)
-	if l.fats == 1 {
+	var err error
+	if c.layout, err = parseBoot(c.boot, c.size); err != nil {
+		c.found(CodeBootSector, "", "%s", bootProblem(err))
 		return nil
 	}
-	// The first two entries hold no clusters, but flags, which the first copy's are good for.
-	entry := int64(l.bits / 8)
-	other := make([]byte, 1<<16)
-	for off, end := 2*entry, int64(l.last+1)*entry; off < end; {
-		n := min(int64(len(other)), end-off)
-		if err := fs.read(other[:n], l.fat+l.fatSize+off); err != nil {
+	if err := c.layout.checkSize(); err != nil {
+		return err
+	}
+	for _, step := range []func() error{c.checkBoot, c.checkTable, c.checkTree} {
+		if err := step(); err != nil {
 			return err
 		}
-		if mine := raw[off : off+n]; !bytes.Equal(other[:n], mine) {
-			for i := range mine {
-				if mine[i] != other[i] {
-					return corrupt("file allocation table", "its two copies differ at the entry of cluster %d", (off+int64(i))/entry)
-				}
-			}
-		}
-		off += n
 	}
-	return nil
+	c.checkLabel()
+	c.checkUse()
+	return c.checkFSInfo()
 }
 
-func join(dir, name string) string {
-	if dir == "." {
-		return name
+// bootProblem says what [parseBoot] has found.
+func bootProblem(err error) string {
+	var corrupt *CorruptError
+	if errors.As(err, &corrupt) {
+		return corrupt.Problem
 	}
-	return dir + "/" + name
+	return err.Error()
+}
+
+// find records a finding.
+func (c *checker) find(f Finding, format string, args ...any) {
+	if len(c.report.Findings) == c.limit {
+		c.report.Omitted++
+		return
+	}
+	f.Detail = fmt.Sprintf(format, args...)
+	c.report.Findings = append(c.report.Findings, f)
+}
+
+// found records a finding about a path, or none.
+func (c *checker) found(code Code, path, format string, args ...any) {
+	c.find(Finding{Code: code, Path: path}, format, args...)
+}
+
+// read fills p from off, which counts from the start of the file system.
+func (c *checker) read(p []byte, off int64) error {
+	if n, err := c.r.ReadAt(p, c.start+off); n < len(p) {
+		return fmt.Errorf("failed to read %d bytes at offset %d of the FAT file system: %w", len(p), off, err)
+	}
+	return nil
 }

@@ -21,6 +21,9 @@
 // cluster (which is what an empty file is), goes past the end of a file after a
 // seek, and takes a failed read for data.
 //
+// [Check] finds what is wrong with a file system and goes on where [Open] gives up;
+// it knows FAT12, too.
+//
 // Formats: Microsoft's "FAT: General Overview of On-Disk Format" (2000), and what
 // Linux, mtools and dosfstools do where that is silent. Times on disk are taken
 // for UTC. Names are compared without regard to case, the long one first, then

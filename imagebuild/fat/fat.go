@@ -69,10 +69,16 @@ func Open(b backend.Storage, start, size int64, o Options) (*FS, error) {
 	if fs.layout, err = parseBoot(fs.boot, size); err != nil {
 		return nil, err
 	}
+	if fs.layout.bits == 12 {
+		return nil, &UnsupportedError{Feature: "12-bit entries (FAT12; make it FAT16 or FAT32)"}
+	}
+	if err := fs.layout.checkSize(); err != nil {
+		return nil, err
+	}
 	if err := fs.readTable(); err != nil {
 		return nil, err
 	}
-	if fs.lost, err = fs.check(); err != nil {
+	if fs.lost, err = fs.validate(); err != nil {
 		return nil, err
 	}
 	if err := fs.readHint(); err != nil {

@@ -20,14 +20,14 @@ const (
 
 // layout says where everything is, in bytes from the start of the file system.
 type layout struct {
-	bits      int // of an entry of the FAT: 16 or 32
+	bits      int // of an entry of the FAT: 12, 16 or 32
 	sector    int64
 	cluster   int64
 	fats      int
 	fat       int64 // the first FAT; the others follow
 	fatSize   int64
-	rootDir   int64  // FAT16: the root directory
-	rootSlots int    // FAT16: how many slots it has
+	rootDir   int64  // FAT12, FAT16: the root directory
+	rootSlots int    // FAT12, FAT16: how many slots it has
 	root      uint32 // FAT32: the root directory's first cluster
 	data      int64  // cluster 2
 	last      uint32 // the highest cluster
@@ -40,18 +40,26 @@ func (l *layout) offset(cluster uint32) int64 {
 	return l.data + int64(cluster-2)*l.cluster
 }
 
-// Where the fields of the boot sector are that differ between FAT16 and FAT32.
+// Where the fields of the boot sector are that differ between FAT32 and the others.
 func (l *layout) field(fat16, fat32 int) int {
-	if l.bits == 16 {
-		return fat16
+	if l.bits == 32 {
+		return fat32
 	}
-	return fat32
+	return fat16
 }
 
 func (l *layout) stateField() int     { return l.field(37, 65) } // bit 0: not unmounted
 func (l *layout) signatureField() int { return l.field(38, 66) } // 0x28, 0x29: the next is there; 0x29: a label, too
 func (l *layout) idField() int        { return l.field(39, 67) }
 func (l *layout) labelField() int     { return l.field(43, 71) }
+
+// checkSize refuses file allocation tables that would take too much memory.
+func (l *layout) checkSize() error {
+	if l.fatSize > maxFATSize {
+		return &UnsupportedError{Feature: fmt.Sprintf("file allocation tables of %d MiB", l.fatSize>>20)}
+	}
+	return nil
+}
 
 // Probe returns "fat12", "fat16" or "fat32" if boot, the first 512 bytes of a partition,
 // looks like the boot sector of such a file system, and else "".
@@ -60,18 +68,11 @@ func Probe(boot []byte) string {
 		return ""
 	}
 	l, err := parseBoot(boot, 1<<62)
-	switch e := err.(type) {
-	case nil:
-		return fmt.Sprintf("fat%d", l.bits)
-	case *UnsupportedError:
-		if e.Feature == fat12Feature {
-			return "fat12"
-		}
+	if err != nil {
+		return ""
 	}
-	return ""
+	return fmt.Sprintf("fat%d", l.bits)
 }
-
-const fat12Feature = "12-bit entries (FAT12; make it FAT16 or FAT32)"
 
 // parseBoot reads the layout from the boot sector of a file system that has size
 // bytes of room, and refuses what does not fit together.
@@ -123,21 +124,20 @@ func parseBoot(boot []byte, size int64) (*layout, error) {
 	l.rootDir = l.fat + int64(l.fats)*l.fatSize
 	l.data = l.rootDir + (int64(l.rootSlots)*slotSize+l.sector-1)/l.sector*l.sector
 	clusters := (total*l.sector - l.data) / l.cluster
+	if l.bits == 16 && clusters < minFAT16 {
+		l.bits = 12
+	}
 	switch {
 	case clusters < 1:
 		return nil, bad("no room for files: %d sectors in all", total)
-	case l.bits == 16 && clusters < minFAT16:
-		return nil, &UnsupportedError{Feature: fat12Feature}
 	case l.bits == 16 && clusters >= minFAT32:
 		return nil, bad("%d clusters are too many for FAT16", clusters)
-	case l.bits == 16 && l.rootSlots == 0:
+	case l.bits != 32 && l.rootSlots == 0:
 		return nil, bad("no room for the root directory")
 	case clusters >= 0x0ffffff5:
 		return nil, bad("%d clusters are too many for FAT32", clusters)
-	case (clusters+2)*int64(l.bits)/8 > l.fatSize:
+	case ((clusters+2)*int64(l.bits)+7)/8 > l.fatSize:
 		return nil, bad("%d clusters, but the file allocation table has %d bytes", clusters, l.fatSize)
-	case l.fatSize > maxFATSize:
-		return nil, &UnsupportedError{Feature: fmt.Sprintf("file allocation tables of %d MiB", l.fatSize>>20)}
 	}
 	l.last = uint32(clusters + 1)
 	if l.bits == 32 && (l.root < 2 || l.root > l.last) {

@@ -117,6 +117,9 @@ func TestModel(t *testing.T) {
 						t.Fatalf("the entry of %s was changed:\n% x\n% x", p, old, s)
 					}
 				}
+				if r, err := Check(l, 0, img.size, CheckOptions{}); err != nil || !r.Clean() {
+					t.Fatalf("Check: %v\n%s", err, r.text())
+				}
 				img.with(t, l, func(p string) {
 					fsck(t, fsckPath, p)
 					sameTree(t, "mtools", mtools(t, mcopy, p, dir), asMtools(want))

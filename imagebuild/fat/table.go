@@ -9,6 +9,7 @@ import (
 
 // table is the file allocation table as it is on disk. It changes only entries
 // that it is asked to change, and of those of FAT32 not the four reserved bits.
+// One of FAT12 is only read.
 type table struct {
 	bits  int
 	raw   []byte
@@ -39,6 +40,8 @@ func (t *table) ClusterValue(n uint32) uint32 {
 	switch {
 	case n > t.last:
 		return 0
+	case t.bits == 12:
+		return uint32(binary.LittleEndian.Uint16(t.raw[n+n/2:])>>(n&1*4)) & 0xfff
 	case t.bits == 16:
 		return uint32(binary.LittleEndian.Uint16(t.raw[2*n:]))
 	}
@@ -69,7 +72,10 @@ func (t *table) SetCluster(n, val uint32) {
 
 // EOCMarker returns what ends a chain.
 func (t *table) EOCMarker() uint32 {
-	if t.bits == 16 {
+	switch t.bits {
+	case 12:
+		return 0xfff
+	case 16:
 		return 0xffff
 	}
 	return 0x0fffffff
@@ -81,9 +87,12 @@ func (t *table) IsEOC(val uint32) bool { return val&0x0fffffff >= t.EOCMarker()-
 // bad is what marks a cluster that cannot be used.
 func (t *table) bad() uint32 { return t.EOCMarker() - 8 }
 
-// cleanBit is set in entry 1 while the file system is not in use.
+// cleanBit is set in entry 1 while the file system is not in use; FAT12 has none.
 func (t *table) cleanBit() uint32 {
-	if t.bits == 16 {
+	switch t.bits {
+	case 12:
+		return 0
+	case 16:
 		return 0x8000
 	}
 	return 0x08000000
