@@ -22,6 +22,7 @@ var order = []string{
 	"imagebuild/source",
 	"imagebuild/layer",
 	"imagebuild/fat",
+	"imagebuild/ext4/jbd2",
 	"imagebuild/ext4",
 	"imagebuild/disk",
 	"imagebuild/plan",
@@ -33,7 +34,7 @@ var order = []string{
 }
 
 // bytesOnly are the packages that know nothing of Raspberry Pi OS, nor of plans.
-var bytesOnly = []string{"imagebuild/source", "imagebuild/source/xzfile", "imagebuild/layer", "imagebuild/fat", "imagebuild/ext4", "imagebuild/disk", "imagebuild/sink"}
+var bytesOnly = []string{"imagebuild/source", "imagebuild/source/xzfile", "imagebuild/layer", "imagebuild/fat", "imagebuild/ext4", "imagebuild/ext4/jbd2", "imagebuild/disk", "imagebuild/sink"}
 
 // noBytes are those that decide, and never touch an image.
 var noBytes = []string{"imagebuild/raspios", "imagebuild/nodes", "imagebuild/secrets"}

@@ -232,11 +232,16 @@ func (fs *FS) countBlocks(n uint64, used bool) error {
 	} else {
 		free += n
 	}
+	fs.setFreeBlocks(d, free)
+	return nil
+}
+
+// setFreeBlocks is the opposite of freeBlocks, for superblock d.
+func (fs *FS) setFreeBlocks(d []byte, free uint64) {
 	binary.LittleEndian.PutUint32(d[sbFreeBlocksLo:], uint32(free))
 	if fs.sb.hasIncompat(incompat64Bit) {
 		binary.LittleEndian.PutUint32(d[sbFreeBlocksHi:], uint32(free>>32))
 	}
-	return nil
 }
 
 // need fails if fewer than n blocks are free beside the reserved ones.

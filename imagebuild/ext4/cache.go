@@ -186,15 +186,18 @@ func (fs *FS) flush() error {
 }
 
 // readStorage fills p from byte off of the file system.
-func (fs *FS) readStorage(p []byte, off int64) error {
-	n, err := fs.storage.ReadAt(p, fs.start+off)
+func (fs *FS) readStorage(p []byte, off int64) error { return readFull(fs.storage, p, fs.start+off) }
+
+// readFull fills p from byte off of the image.
+func readFull(r io.ReaderAt, p []byte, off int64) error {
+	n, err := r.ReadAt(p, off)
 	if n == len(p) {
 		return nil
 	}
 	if err == nil || err == io.EOF {
 		err = io.ErrUnexpectedEOF
 	}
-	return fmt.Errorf("read %d bytes at %d of the image: %w", len(p), fs.start+off, err)
+	return fmt.Errorf("read %d bytes at %d of the image: %w", len(p), off, err)
 }
 
 func (fs *FS) writeStorage(p []byte, off int64) error {

@@ -25,8 +25,9 @@
 // there, makes the checksums right as its last step, and if it fails for want
 // of space or because it met a corrupt structure, all of it is taken back.
 // [FS.Sync] and [FS.Close] write back the bytes that really differ. The
-// contents of files are written straight to the storage. The journal is left
-// alone: it must be empty, which a cleanly unmounted file system's is.
+// contents of files are written straight to the storage. The journal is not
+// used for that, and is empty from the beginning: that of a file system which
+// was not unmounted cleanly is replayed by [Open], see [FS.Recovery].
 //
 // Allocation is first fit from a goal that depends on nothing but the file
 // system and the order of operations, and times and generation numbers come
@@ -44,9 +45,10 @@
 //
 // Reading only, by [Options].ReadOnly: inline_data, bigalloc, quota, project,
 // mmp, casefold, verity, encrypt (but not what is encrypted), an external
-// journal, and file systems that were not unmounted cleanly (as of their last
-// checkpoint). Everything unknown among the incompatible features is refused
-// even so.
+// journal, and file systems in which an error was noted. Nothing is replayed
+// then: one that was not unmounted cleanly shows what has reached its place
+// before, as of the last checkpoint. Everything unknown among the incompatible
+// features is refused even so.
 //
 // Left as they are: the journal's old contents, the copies of the superblock
 // and of the group descriptors (as the kernel leaves them), the times of the

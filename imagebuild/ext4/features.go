@@ -57,10 +57,10 @@ const (
 	readIncompat = incompatFiletype | incompatRecover | incompatMetaBG | incompatExtents | incompat64Bit |
 		incompatMMP | incompatFlexBG | incompatEAInode | incompatCsumSeed | incompatLargeDir |
 		incompatInlineData | incompatEncrypt | incompatCasefold
-	writeIncompat = incompatFiletype | incompatMetaBG | incompatExtents | incompat64Bit |
+	writeIncompat = incompatFiletype | incompatRecover | incompatMetaBG | incompatExtents | incompat64Bit |
 		incompatFlexBG | incompatEAInode | incompatCsumSeed | incompatLargeDir
 	writeROCompat = roCompatSparseSuper | roCompatLargeFile | roCompatBtreeDir | roCompatHugeFile | roCompatGDTCsum |
-		roCompatDirNlink | roCompatExtraIsize | roCompatMetadataCsum
+		roCompatDirNlink | roCompatExtraIsize | roCompatMetadataCsum | roCompatOrphanPresent
 )
 
 // featureSet is one of the superblock's three feature words, with the names
@@ -117,20 +117,9 @@ func (sb *superblock) checkReadable() error {
 	return nil
 }
 
-// checkWritable refuses what can be read but not written, before the first write.
+// checkWritable refuses what can be read but not written, before the first
+// write. A journal to be replayed, and orphans, are left to FS.recover.
 func (sb *superblock) checkWritable() error {
-	if sb.incompat&incompatRecover != 0 {
-		return &UnsupportedError{
-			Features: []string{"a journal that needs recovery"}, Writing: true,
-			Remedy: "it was not unmounted cleanly: let e2fsck -fy replay the journal first, or boot and shut down the system once",
-		}
-	}
-	if sb.roCompat&roCompatOrphanPresent != 0 || sb.lastOrphan != 0 {
-		return &UnsupportedError{
-			Features: []string{"orphaned inodes"}, Writing: true,
-			Remedy: "it was not unmounted cleanly: run e2fsck -fy on it first",
-		}
-	}
 	if sb.state&stateErrors != 0 {
 		return &UnsupportedError{
 			Features: []string{"errors recorded by the kernel"}, Writing: true, Remedy: "run e2fsck -fy on it first",

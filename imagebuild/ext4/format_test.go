@@ -21,11 +21,8 @@ func TestRefusals(t *testing.T) {
 		want string
 		read bool // reading is possible
 	}{
-		{"journal", nil, []string{"ssv feature_incompat 0x2c6"}, "journal that needs recovery", true},
 		{"error flag", nil, []string{"ssv state 3"}, "errors recorded", true},
 		{"not clean", []string{"-O", "^has_journal"}, []string{"ssv state 0"}, "clean unmount", true},
-		{"orphans", nil, []string{"ssv last_orphan 12"}, "orphaned inodes", true},
-		{"orphan_present", []string{"-O", "orphan_file"}, []string{"feature orphan_present"}, "orphaned inodes", true},
 		{"quota", []string{"-O", "quota"}, nil, "quota", true},
 		{"project", []string{"-O", "quota,project"}, nil, "project", true},
 		{"bigalloc", []string{"-O", "bigalloc"}, nil, "bigalloc", true},

@@ -46,6 +46,8 @@ type FS struct {
 	txID   uint64
 	open   map[uint32]*inode // inodes of open files
 	alloc  allocator
+
+	recovery Recovery
 }
 
 var (
@@ -56,7 +58,9 @@ var (
 // Open opens the ext4 file system that occupies size bytes of b from byte
 // start on. It verifies the superblock and the group descriptors, and refuses
 // by name what it does not support ([UnsupportedError]) before anything is
-// written. b stays the caller's: closing the file system does not close it.
+// written. For writing, a file system that was not unmounted cleanly is first
+// brought up to date, in b: see [FS.Recovery]. b stays the caller's: closing
+// the file system does not close it.
 func Open(b backend.Storage, start, size int64, o Options) (*FS, error) {
 	fail := func(err error) (*FS, error) {
 		return nil, fmt.Errorf("open ext4 file system at byte %d: %w", start, err)
@@ -69,45 +73,50 @@ func Open(b backend.Storage, start, size int64, o Options) (*FS, error) {
 	if start < 0 || size < superblockOffset+superblockSize {
 		return fail(corrupt("superblock", 0, 0, "%d bytes are too few for a file system", size))
 	}
-	p := make([]byte, superblockSize)
-	if err := f.readStorage(p, superblockOffset); err != nil {
+	if err := f.loadSuper(size); err != nil {
 		return fail(err)
 	}
-	sb, err := parseSuperblock(p, size)
-	if err != nil {
-		return fail(err)
-	}
-	f.sb = sb
 	if f.time.IsZero() {
-		f.time = time.Unix(sb.mkfsTime, 0)
+		f.time = time.Unix(f.sb.mkfsTime, 0)
 	}
-	if !f.readOnly {
-		if err := sb.checkWritable(); err != nil {
+	if f.readOnly {
+		if err := f.loadRoot(); err != nil {
 			return fail(err)
 		}
+		return f, nil
 	}
-	if err := f.checkGroups(); err != nil {
+	if err := f.recover(b.Writable, size); err != nil {
 		return fail(err)
+	}
+	return f, nil
+}
+
+// loadSuper reads the superblock of a file system that has size bytes to itself.
+func (f *FS) loadSuper(size int64) error {
+	p := make([]byte, superblockSize)
+	if err := f.readStorage(p, superblockOffset); err != nil {
+		return err
+	}
+	sb, err := parseSuperblock(p, size)
+	if err == nil {
+		f.sb = sb
+	}
+	return err
+}
+
+// loadRoot verifies the group descriptors and the root's inode.
+func (f *FS) loadRoot() error {
+	if err := f.checkGroups(); err != nil {
+		return err
 	}
 	root, err := f.inode(rootIno)
 	if err != nil {
-		return fail(err)
+		return err
 	}
 	if !root.isDir() {
-		return fail(corrupt("inode", rootIno, 0, "the root is not a directory"))
+		return corrupt("inode", rootIno, 0, "the root is not a directory")
 	}
-	if f.readOnly {
-		return f, nil
-	}
-	if err := f.checkJournal(); err != nil {
-		return fail(err)
-	}
-	w, err := b.Writable()
-	if err != nil {
-		return fail(err)
-	}
-	f.writable = w
-	return f, nil
+	return nil
 }
 
 // Type says that this is an ext4 file system.

@@ -14,6 +14,7 @@ const (
 	iAtime      = 0x08
 	iCtime      = 0x0C
 	iMtime      = 0x10
+	iDtime      = 0x14
 	iGID        = 0x18
 	iLinks      = 0x1A
 	iBlocksLo   = 0x1C
@@ -77,6 +78,7 @@ type inode struct {
 	// freed when the file is closed.
 	stale   bool
 	removed bool
+	orphan  bool // it may have no links: recovery frees it
 }
 
 // locate finds the block that holds inode ino, and the offset in it.
@@ -125,7 +127,7 @@ func (in *inode) load() error {
 	sb := in.fs.sb
 	in.raw = append(in.raw[:0], b.data[off:off+sb.inodeSize]...)
 	in.m = nil
-	if in.links() == 0 || in.mode() == 0 {
+	if in.links() == 0 && !in.orphan || in.mode() == 0 {
 		return corrupt("inode", in.ino, b.blk, "it is referred to, but not in use")
 	}
 	if x := in.extraIsize(); x > sb.inodeSize-goodOldInodeSize || x%4 != 0 {

@@ -396,6 +396,11 @@ func (in *inode) unlink() error {
 		in.setCtime(in.fs.time)
 		return in.store()
 	}
+	return in.discard()
+}
+
+// discard frees the inode with all that it owns.
+func (in *inode) discard() error {
 	if err := in.releaseXattrs(); err != nil {
 		return err
 	}

@@ -31,8 +31,12 @@ const (
 	sbUUID         = 0x68
 	sbLabel        = 0x78
 	sbLabelLen     = 16
+	sbIncompat     = 0x60
 	sbROCompat     = 0x64
+	sbLastOrphan   = 0xE8
 	sbFreeBlocksHi = 0x158
+	sbErrors       = 0x194 // what is known of errors, up to sbErrorsEnd
+	sbErrorsEnd    = 0x200
 	sbChecksum     = 0x3FC
 )
 
@@ -98,8 +102,8 @@ func parseSuperblock(p []byte, size int64) (*superblock, error) {
 	}
 	sb := &superblock{
 		inodes: u32(0x0), firstData: u32(0x14), blocksPerGroup: u32(0x20), inodesPerGroup: u32(0x28), state: u16(0x3A),
-		compat: u32(0x5C), incompat: u32(0x60), roCompat: u32(sbROCompat),
-		reservedGDT: uint32(u16(0xCE)), journalIno: u32(0xE0), journalDev: u32(0xE4), lastOrphan: u32(0xE8),
+		compat: u32(0x5C), incompat: u32(sbIncompat), roCompat: u32(sbROCompat),
+		reservedGDT: uint32(u16(0xCE)), journalIno: u32(0xE0), journalDev: u32(0xE4), lastOrphan: u32(sbLastOrphan),
 		hashVersion: p[0xFC], firstMetaBG: u32(0x104), mkfsTime: int64(u32(0x108)) | int64(p[0x276])<<32,
 		writeTime: int64(u32(0x30)) | int64(p[0x274])<<32,
 		flags:     u32(0x160), minExtraIsize: u16(0x15C), wantExtraIsize: u16(0x15E),
