@@ -207,12 +207,8 @@ func (fs *FS) countInodes(n int32) error {
 // initInode makes a new inode: no owner but root, no links yet, all times Options.Time.
 func (fs *FS) initInode(ino uint32, mode uint16) (*inode, error) {
 	in := &inode{fs: fs, ino: ino, raw: make([]byte, fs.sb.inodeSize)}
-	if room := fs.sb.inodeSize - goodOldInodeSize; room > 0 {
-		extra := 32
-		if fs.sb.hasROCompat(roCompatExtraIsize) {
-			extra = max(extra, int(fs.sb.wantExtraIsize), int(fs.sb.minExtraIsize))
-		}
-		in.put16(iExtraIsize, uint16(min(extra, room)&^3))
+	if extra := fs.sb.wantExtra(); extra > 0 {
+		in.put16(iExtraIsize, uint16(extra))
 	}
 	in.put16(iMode, mode)
 	// Generations tell files apart that had the same inode, one after the other.

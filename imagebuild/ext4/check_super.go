@@ -24,13 +24,12 @@ const (
 // can be written. What a bigalloc file system's bitmaps count is not blocks;
 // shared_blocks makes the main thing that is checked meaningless.
 const (
-	checkCompat = 0x1 | compatHasJournal | 0x8 | compatResizeInode | compatDirIndex | compatSparseSuper2 | 0x400 | 0x800 | compatOrphanFile
+	checkCompat = 0x1 | compatHasJournal | compatExtAttr | compatResizeInode | compatDirIndex | compatSparseSuper2 | 0x400 | 0x800 | compatOrphanFile
 
 	checkIncompat = readIncompat
 
 	checkROCompat = writeROCompat | roCompatQuota | roCompatReadonly | roCompatProject | roCompatVerity | roCompatOrphanPresent
 
-	compatExtAttr     = 0x8
 	compatResizeInode = 0x10
 )
 

@@ -13,6 +13,12 @@ var (
 	ErrNoSpace = errors.New("no space left in the ext4 file system")
 	// ErrNoInodes says that every inode is in use.
 	ErrNoInodes = errors.New("no free inodes left in the ext4 file system")
+	// ErrNoXattr says that a file has no extended attribute of that name. It is
+	// not fs.ErrNotExist, which says that there is no such file.
+	ErrNoXattr = errors.New("no such extended attribute")
+	// ErrXattrSpace says that a file's extended attributes would not fit into
+	// its inode and one block.
+	ErrXattrSpace = errors.New("no room left for the file's extended attributes")
 )
 
 // Errors of paths, as the operating system calls them.

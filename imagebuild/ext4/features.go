@@ -8,6 +8,7 @@ import (
 // Compatible features: software that does not know them may write.
 const (
 	compatHasJournal   = 0x4
+	compatExtAttr      = 0x8
 	compatDirIndex     = 0x20
 	compatSparseSuper2 = 0x200
 	compatOrphanFile   = 0x1000

@@ -31,7 +31,8 @@ func (f *FS) changeTwo(op, oldname, newname string, fn func(oldname, newname str
 
 // OpenFile opens a file with the flags of package os: the three modes of
 // access, and O_CREATE, O_EXCL, O_TRUNC, O_APPEND. Symbolic links are
-// followed. A new file belongs to root, with mode 0644.
+// followed. A new file belongs to root, with mode 0644, or what a default ACL of
+// its directory leaves of that.
 //
 // A file that O_TRUNC empties keeps its blocks until it is closed, and what is
 // written to it meanwhile goes there again: where the new content fits, it
@@ -119,6 +120,9 @@ func (f *FS) create(at place, mode uint16, init func(*inode) error) (*inode, err
 		return nil, err
 	}
 	in.put16(iLinks, 1)
+	if err := in.inheritACL(dir); err != nil {
+		return nil, err
+	}
 	if init != nil {
 		if err := init(in); err != nil {
 			return nil, err
@@ -290,34 +294,42 @@ func (f *FS) findForChange(name string, follow bool) (*inode, error) {
 }
 
 // alter runs fn on the inode that name leads to, and stamps the change.
-func (f *FS) alter(op, name string, follow bool, fn func(*inode)) error {
+func (f *FS) alter(op, name string, follow bool, fn func(*inode) error) error {
 	return f.change(op, name, func(path string) error {
 		in, err := f.findForChange(path, follow)
 		if err != nil {
 			return err
 		}
-		fn(in)
+		if err := fn(in); err != nil {
+			return err
+		}
 		in.setCtime(f.time)
 		return in.store()
 	})
 }
 
-// Chmod sets the permission bits, with setuid, setgid and sticky. An access ACL
-// that the file has, an extended attribute, stays as it is and goes on to grant
-// what it grants.
+// Chmod sets the permission bits, with setuid, setgid and sticky. As with
+// chmod(2), those of the group are the mask of an access ACL, if the file has one.
 func (f *FS) Chmod(name string, mode fs.FileMode) error {
-	return f.alter("chmod", name, true, func(in *inode) { in.put16(iMode, in.mode()&modeType|unixPerm(mode)) })
+	return f.alter("chmod", name, true, func(in *inode) error { return in.chmod(unixPerm(mode)) })
 }
 
 // Chown sets the owner; -1 leaves the user or the group as it is. The
 // permission bits stay as they are.
 func (f *FS) Chown(name string, uid, gid int) error {
-	return f.alter("chown", name, true, func(in *inode) { in.setOwner(uid, gid) })
+	return f.chown("chown", name, true, uid, gid)
 }
 
 // Lchown is Chown, of a symbolic link itself if name is one.
 func (f *FS) Lchown(name string, uid, gid int) error {
-	return f.alter("lchown", name, false, func(in *inode) { in.setOwner(uid, gid) })
+	return f.chown("lchown", name, false, uid, gid)
+}
+
+func (f *FS) chown(op, name string, follow bool, uid, gid int) error {
+	return f.alter(op, name, follow, func(in *inode) error {
+		in.setOwner(uid, gid)
+		return nil
+	})
 }
 
 // Chtimes sets the times of creation, last access and last change of content,
@@ -332,7 +344,7 @@ func (f *FS) Lchtimes(name string, ctime, atime, mtime time.Time) error {
 }
 
 func (f *FS) chtimes(op, name string, follow bool, ctime, atime, mtime time.Time) error {
-	return f.alter(op, name, follow, func(in *inode) {
+	return f.alter(op, name, follow, func(in *inode) error {
 		if !ctime.IsZero() {
 			in.setCrtime(ctime)
 		}
@@ -342,6 +354,7 @@ func (f *FS) chtimes(op, name string, follow bool, ctime, atime, mtime time.Time
 		if !mtime.IsZero() {
 			in.setMtime(mtime)
 		}
+		return nil
 	})
 }
 

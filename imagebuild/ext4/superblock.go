@@ -31,6 +31,10 @@ const (
 	sbUUID         = 0x68
 	sbLabel        = 0x78
 	sbLabelLen     = 16
+	sbRevision     = 0x4C
+	sbFirstIno     = 0x54
+	sbInodeSize    = 0x58
+	sbCompat       = 0x5C
 	sbIncompat     = 0x60
 	sbROCompat     = 0x64
 	sbLastOrphan   = 0xE8
@@ -102,7 +106,7 @@ func parseSuperblock(p []byte, size int64) (*superblock, error) {
 	}
 	sb := &superblock{
 		inodes: u32(0x0), firstData: u32(0x14), blocksPerGroup: u32(0x20), inodesPerGroup: u32(0x28), state: u16(0x3A),
-		compat: u32(0x5C), incompat: u32(sbIncompat), roCompat: u32(sbROCompat),
+		compat: u32(sbCompat), incompat: u32(sbIncompat), roCompat: u32(sbROCompat),
 		reservedGDT: uint32(u16(0xCE)), journalIno: u32(0xE0), journalDev: u32(0xE4), lastOrphan: u32(sbLastOrphan),
 		hashVersion: p[0xFC], firstMetaBG: u32(0x104), mkfsTime: int64(u32(0x108)) | int64(p[0x276])<<32,
 		writeTime: int64(u32(0x30)) | int64(p[0x274])<<32,
@@ -114,11 +118,11 @@ func parseSuperblock(p []byte, size int64) (*superblock, error) {
 		sb.hashSeed[i] = u32(0xEC + 4*i)
 	}
 	sb.firstIno, sb.inodeSize = goodOldFirstIno, goodOldInodeSize
-	switch rev := u32(0x4C); rev {
+	switch rev := u32(sbRevision); rev {
 	case 0:
 		sb.compat, sb.incompat, sb.roCompat = 0, 0, 0
 	case 1:
-		sb.firstIno, sb.inodeSize = u32(0x54), int(u16(0x58))
+		sb.firstIno, sb.inodeSize = u32(sbFirstIno), int(u16(sbInodeSize))
 	default:
 		return bad("revision is %d, only 0 and 1 are known", rev)
 	}

@@ -1,7 +1,6 @@
 package ext4
 
 import (
-	"encoding/binary"
 	"io"
 	"io/fs"
 	"os"
@@ -263,16 +262,10 @@ func (in *inode) touch() {
 
 // allowLargeFile sets the feature that files of 2 GiB and more need, as the kernel does.
 func (fs *FS) allowLargeFile(size int64) error {
-	if size < 1<<31 || fs.sb.hasROCompat(roCompatLargeFile) {
+	if size < 1<<31 {
 		return nil
 	}
-	d, err := fs.editSuper()
-	if err != nil {
-		return err
-	}
-	ro := binary.LittleEndian.Uint32(d[sbROCompat:]) | roCompatLargeFile
-	binary.LittleEndian.PutUint32(d[sbROCompat:], ro)
-	return nil
+	return fs.enable(sbROCompat, roCompatLargeFile)
 }
 
 // ReadFrom writes all that r has, in pieces that are large enough to be placed well.
