@@ -65,11 +65,11 @@ func (in *inode) dirent(blk uint64, data []byte, off int) (dirent, error) {
 	}
 	d := dirent{off: off, ino: binary.LittleEndian.Uint32(data[off:])}
 	d.recLen = sb.decodeRecLen(binary.LittleEndian.Uint16(data[off+4:]))
+	// Where types are not recorded, their byte is the upper half of the length
+	// of a name, which is never set but in the false entry of a checksum.
 	n := int(data[off+6])
 	if sb.hasIncompat(incompatFiletype) {
 		d.ftype = data[off+7]
-	} else {
-		n |= int(data[off+7]) << 8
 	}
 	switch {
 	case d.recLen < direntSize(1) || d.recLen%4 != 0 || off+d.recLen > len(data):

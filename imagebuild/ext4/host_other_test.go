@@ -1,0 +1,12 @@
+//go:build !linux
+
+package ext4
+
+import "io/fs"
+
+type hostInode struct {
+	uid, gid, links int
+	rdev            uint64
+}
+
+func hostStat(fs.FileInfo) (hostInode, bool) { return hostInode{}, false }
