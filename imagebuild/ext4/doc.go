@@ -50,11 +50,16 @@
 // before, as of the last checkpoint. Everything unknown among the incompatible
 // features is refused even so.
 //
-// Left as they are: the journal's old contents, the copies of the superblock
-// and of the group descriptors (as the kernel leaves them), the times of the
-// last mount and write, and extended attributes: those of an edited file are
-// kept, new files get none, not even a default ACL of their directory. A file
-// whose attributes lie in inodes of their own (ea_inode) is not removed.
+// Left as they are: the journal's old contents; the copies of the superblock
+// and of the group descriptors, as the kernel leaves them (only [FS.SetLabel]
+// and [FS.SetUUID] reach them); the times of the last mount and write; and the
+// extended attributes of an edited file, its capabilities too, which the kernel
+// would drop.
+//
+// Extended attributes are read, set and removed in the inode and in its block
+// of them. POSIX ACLs go with the permission bits, and are inherited, as the
+// kernel has it. Values in inodes of their own (ea_inode) are read, but not
+// changed, and a file that has one is not removed.
 //
 // # Checking
 //

@@ -11,6 +11,7 @@ const (
 	compatExtAttr      = 0x8
 	compatDirIndex     = 0x20
 	compatSparseSuper2 = 0x200
+	compatStableInodes = 0x800
 	compatOrphanFile   = 0x1000
 )
 

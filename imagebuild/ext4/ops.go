@@ -431,21 +431,3 @@ func (in *inode) discard() error {
 	}
 	return in.freeInode()
 }
-
-// SetLabel sets the file system's label, at most 16 bytes, in the primary superblock.
-func (f *FS) SetLabel(label string) error {
-	if len(label) > sbLabelLen {
-		return fmt.Errorf("label %q: longer than %d bytes", label, sbLabelLen)
-	}
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	return f.update(func() error {
-		d, err := f.editSuper()
-		if err != nil {
-			return err
-		}
-		clear(d[sbLabel : sbLabel+sbLabelLen])
-		copy(d[sbLabel:], label)
-		return nil
-	})
-}

@@ -31,6 +31,7 @@ const (
 	sbUUID         = 0x68
 	sbLabel        = 0x78
 	sbLabelLen     = 16
+	sbMagic        = 0x38
 	sbRevision     = 0x4C
 	sbFirstIno     = 0x54
 	sbInodeSize    = 0x58
@@ -39,6 +40,7 @@ const (
 	sbROCompat     = 0x64
 	sbLastOrphan   = 0xE8
 	sbFreeBlocksHi = 0x158
+	sbCsumSeed     = 0x270
 	sbErrors       = 0x194 // what is known of errors, up to sbErrorsEnd
 	sbErrorsEnd    = 0x200
 	sbChecksum     = 0x3FC
@@ -101,7 +103,7 @@ func parseSuperblock(p []byte, size int64) (*superblock, error) {
 	u16 := func(off int) uint16 { return le.Uint16(p[off:]) }
 	u32 := func(off int) uint32 { return le.Uint32(p[off:]) }
 
-	if m := u16(0x38); m != superMagic {
+	if m := u16(sbMagic); m != superMagic {
 		return bad("magic number is %#04x, not %#04x: this is no ext4 file system", m, superMagic)
 	}
 	sb := &superblock{
@@ -139,7 +141,7 @@ func parseSuperblock(p []byte, size int64) (*superblock, error) {
 	}
 	sb.csumSeed = crc32c(^uint32(0), sb.uuid[:])
 	if sb.hasIncompat(incompatCsumSeed) {
-		sb.csumSeed = u32(0x270)
+		sb.csumSeed = u32(sbCsumSeed)
 	}
 
 	if l := u32(0x18); l > 6 {

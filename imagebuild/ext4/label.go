@@ -1,0 +1,165 @@
+package ext4
+
+import (
+	"encoding/binary"
+	"fmt"
+)
+
+// SetLabel sets the file system's label, at most 16 bytes, in the superblock
+// and in its copies, as tune2fs -L does.
+func (f *FS) SetLabel(label string) error {
+	if len(label) > sbLabelLen {
+		return fmt.Errorf("label %q: longer than %d bytes", label, sbLabelLen)
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	err := f.update(func() error {
+		return f.editSupers(func(d []byte) {
+			clear(d[sbLabel : sbLabel+sbLabelLen])
+			copy(d[sbLabel:], label)
+		})
+	})
+	if err != nil {
+		return fmt.Errorf("set the label of the ext4 file system: %w", err)
+	}
+	return nil
+}
+
+// SetUUID gives the file system another UUID, in the superblock and in its
+// copies, as tune2fs -U does.
+//
+// With metadata_csum, every checksum starts from the UUID, unless the file
+// system has metadata_csum_seed. So as not to rewrite all of its metadata, one
+// that has not gets that feature, and goes on with the checksums of its old
+// UUID. Linux knows the feature since 4.4, e2fsprogs since 1.43; what is older
+// cannot read the file system any more. (GRUB cannot up to 2.06.) With uninit_bg
+// the checksums of the group descriptors are made anew, those of their copies too.
+//
+// The UUID of an internal journal is its own, and stays. A file system with
+// stable_inodes, whose files are encrypted by its UUID, and one with ea_inode
+// but without metadata_csum are refused.
+func (f *FS) SetUUID(uuid [16]byte) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	before := *f.sb
+	err := f.update(func() error { return f.setUUID(uuid) })
+	if err != nil {
+		*f.sb = before
+		return fmt.Errorf("set the UUID of the ext4 file system: %w", err)
+	}
+	return nil
+}
+
+func (f *FS) setUUID(uuid [16]byte) error {
+	sb := f.sb
+	seeded := sb.hasIncompat(incompatCsumSeed)
+	switch {
+	case sb.hasCompat(compatStableInodes):
+		return &UnsupportedError{Features: []string{"stable_inodes"}, Writing: true}
+	case sb.hasIncompat(incompatEAInode) && !sb.metadataCsum() && !seeded:
+		return &UnsupportedError{Features: []string{"ea_inode but not metadata_csum"}, Writing: true}
+	}
+	old := *sb
+	sb.uuid = uuid
+	if sb.metadataCsum() {
+		sb.incompat |= incompatCsumSeed
+	} else if !seeded {
+		sb.csumSeed = crc32c(^uint32(0), uuid[:])
+	}
+	err := f.editSupers(func(d []byte) {
+		copy(d[sbUUID:], uuid[:])
+		if sb.metadataCsum() && !seeded {
+			le := binary.LittleEndian
+			le.PutUint32(d[sbIncompat:], le.Uint32(d[sbIncompat:])|incompatCsumSeed)
+			le.PutUint32(d[sbCsumSeed:], sb.csumSeed)
+		}
+	})
+	if err != nil || sb.metadataCsum() || !sb.hasROCompat(roCompatGDTCsum) {
+		return err
+	}
+	for n := range sb.groups {
+		f.tx.descs[n] = struct{}{} // sealed at the operation's end
+	}
+	return f.resealBackupDescs(&old)
+}
+
+// editSupers changes the superblock and those of its copies that are whole and
+// belong to it. What is damaged, or from another file system, is left as it is.
+func (f *FS) editSupers(fn func(d []byte)) error {
+	p, err := f.editSuper() // whose checksum is made right at the operation's end
+	if err != nil {
+		return err
+	}
+	var uuid [16]byte
+	copy(uuid[:], p[sbUUID:])
+	fn(p)
+	for g := uint32(1); g < f.sb.groups; g++ {
+		if !f.sb.hasSuper(g) {
+			continue
+		}
+		b, err := f.block(f.sb.groupStart(g))
+		if err != nil {
+			return err
+		}
+		d := b.data[:superblockSize]
+		le := binary.LittleEndian
+		if le.Uint16(d[sbMagic:]) != superMagic || [16]byte(d[sbUUID:]) != uuid ||
+			f.sb.metadataCsum() && le.Uint32(d[sbChecksum:]) != crc32c(^uint32(0), d[:sbChecksum]) {
+			continue
+		}
+		f.edit(b)
+		fn(d)
+		if f.sb.metadataCsum() {
+			le.PutUint32(d[sbChecksum:], crc32c(^uint32(0), d[:sbChecksum]))
+		}
+	}
+	return nil
+}
+
+// resealBackupDescs makes the checksums right of the copies of the group
+// descriptors, as far as they were right by the old superblock.
+func (f *FS) resealBackupDescs(old *superblock) error {
+	size := f.sb.descSize
+	per := uint32(f.sb.blockSize / size)
+	for i := range f.sb.descBlocks() {
+		for _, blk := range f.sb.descBackups(i) {
+			b, err := f.block(blk)
+			if err != nil {
+				return err
+			}
+			le := binary.LittleEndian
+			for g := i * per; g < min((i+1)*per, f.sb.groups); g++ {
+				off := int(g%per) * size
+				d := b.data[off : off+size]
+				if le.Uint16(d[gdChecksum:]) == old.descChecksum(g, d) {
+					le.PutUint16(f.edit(b)[off+gdChecksum:], f.sb.descChecksum(g, d))
+				}
+			}
+		}
+	}
+	return nil
+}
+
+// descBackups are the blocks that hold copies of the i-th block of group descriptors.
+func (sb *superblock) descBackups(i uint32) []uint64 {
+	var out []uint64
+	if !sb.hasIncompat(incompatMetaBG) || i < sb.firstMetaBG {
+		for g := uint32(1); g < sb.groups; g++ {
+			if sb.hasSuper(g) {
+				out = append(out, sb.groupStart(g)+1+uint64(i))
+			}
+		}
+		return out
+	}
+	per := uint32(sb.blockSize / sb.descSize)
+	for _, g := range []uint32{i*per + 1, i*per + per - 1} {
+		if g < sb.groups {
+			blk := sb.groupStart(g)
+			if sb.hasSuper(g) {
+				blk++
+			}
+			out = append(out, blk)
+		}
+	}
+	return out
+}
