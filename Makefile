@@ -13,7 +13,7 @@ RACE       ?= ./imagebuild/layer ./imagebuild/source ./imagebuild/sink
 RACETESTS  ?= TestBuild(Only|Interrupted)
 FUZZTIME   ?= 30s
 
-.PHONY: help build test lint demo bench e2e reproducible fuzz fixtures release clean
+.PHONY: help build test lint demo bench e2e reproducible fuzz soak fixtures release clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -50,6 +50,9 @@ fuzz: ## run every fuzz target for FUZZTIME (30s)
 		for f in $$($(GO) test -list '^Fuzz' "$$p" | grep '^Fuzz' || true); do \
 			echo "$$p $$f"; $(GO) test -run '^$$' -fuzz "^$$f\$$" -fuzztime $(FUZZTIME) "$$p"; \
 		done; done
+
+soak: ## run the ext4 property test for HOURS (1), with new seeds each round, until it finds something
+	GO=$(GO) testdata/soak.sh $(HOURS)
 
 e2e: build ## build images from every packing and boot them under QEMU; ERAS='stretch bookworm'
 	testdata/e2e/run.sh $(ERAS)
