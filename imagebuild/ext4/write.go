@@ -79,13 +79,13 @@ func (in *inode) writeAt(p []byte, off int64) error {
 		return errFileTooBig
 	}
 	size := in.size()
-	if off > size {
-		if err := in.clearGap(m, size, off); err != nil {
+	first, last := uint32(off/bs), uint32((end-1)/bs)
+	old := uint32(sb.blocksFor(size)) // blocks from here on hold nothing of the file's
+	if old < first {
+		if err := in.release(m.cut(old, first)); err != nil {
 			return err
 		}
 	}
-	first, last := uint32(off/bs), uint32((end-1)/bs)
-	old := uint32(sb.blocksFor(size)) // blocks from here on hold nothing of the file's
 	fresh := func(l uint32) bool {
 		r := m.lookup(l)
 		return l >= old || r.phys == 0 || r.unwritten
@@ -105,9 +105,6 @@ func (in *inode) writeAt(p []byte, off int64) error {
 		pad = make([]byte, to-from)
 		copy(pad[off-from:], p)
 	}
-	if err := in.writeBlocks(m, pad, from); err != nil {
-		return err
-	}
 	if end > size {
 		in.setSize(end)
 		if err := in.fs.allowLargeFile(end); err != nil {
@@ -115,7 +112,16 @@ func (in *inode) writeAt(p []byte, off int64) error {
 		}
 	}
 	in.touch()
-	return in.store()
+	if err := in.store(); err != nil {
+		return err
+	}
+	// Nothing is written before all that may want space has it.
+	if off > size {
+		if err := in.clearTail(m, size); err != nil {
+			return err
+		}
+	}
+	return in.writeBlocks(m, pad, from)
 }
 
 // mapBlocks makes sure that file blocks first to last are allocated, and read as what is written to them.
@@ -171,23 +177,19 @@ func (in *inode) writeBlocks(m *blockMap, p []byte, off int64) error {
 	return nil
 }
 
-// clearGap makes bytes from the end of the file, at size, up to off read as
-// zeros once the file reaches that far: what is left in the last block, and
-// what blocks behind the end may hold.
-func (in *inode) clearGap(m *blockMap, size, off int64) error {
-	sb, bs := in.fs.sb, int64(in.fs.sb.blockSize)
-	if rest := size % bs; rest != 0 {
-		if r := m.lookup(uint32(size / bs)); r.phys != 0 && !r.unwritten {
-			if err := in.fs.writeStorage(make([]byte, bs-rest), int64(r.phys)*bs+rest); err != nil {
-				return err
-			}
-		}
+// clearTail writes zeros over what is left, behind byte size, of the block that
+// this byte is in: they come into sight when the file grows.
+func (in *inode) clearTail(m *blockMap, size int64) error {
+	bs := int64(in.fs.sb.blockSize)
+	rest := size % bs
+	if rest == 0 {
+		return nil
 	}
-	from, to := sb.blocksFor(size), uint64(off/bs)
-	if from < to {
-		return in.release(m.cut(uint32(from), uint32(to)))
+	r := m.lookup(uint32(size / bs))
+	if r.phys == 0 || r.unwritten {
+		return nil
 	}
-	return nil
+	return in.fs.writeStorage(make([]byte, bs-rest), int64(r.phys)*bs+rest)
 }
 
 // release frees runs that were cut out of the inode's map.
@@ -212,19 +214,9 @@ func (in *inode) truncate(size int64) error {
 	if in.fs.sb.blocksFor(size) > m.maxBlocks(in.fs.sb) {
 		return errFileTooBig
 	}
-	old := in.size()
-	if err := in.release(m.cut(uint32(in.fs.sb.blocksFor(min(old, size))), maxLogical)); err != nil {
+	shorter := min(in.size(), size)
+	if err := in.release(m.cut(uint32(in.fs.sb.blocksFor(shorter)), maxLogical)); err != nil {
 		return err
-	}
-	if size > old {
-		if err := in.clearGap(m, old, size); err != nil {
-			return err
-		}
-	} else if size < old {
-		in.setSize(size)
-		if err := in.clearGap(m, size, size); err != nil {
-			return err
-		}
 	}
 	in.setSize(size)
 	in.touch()
@@ -235,7 +227,7 @@ func (in *inode) truncate(size int64) error {
 		return err
 	}
 	in.stale = false
-	return nil
+	return in.clearTail(m, shorter)
 }
 
 // settle frees the blocks behind the end that a truncated file kept for being rewritten.

@@ -157,6 +157,45 @@ func TestNoSpace(t *testing.T) {
 	}
 }
 
+// TestFailedWriteKeepsContent overwrites a block and adds one, where there is
+// space for the block but not for the extent tree that it makes necessary.
+func TestFailedWriteKeepsContent(t *testing.T) {
+	img := mkfs(t, layout{"", []string{"-b", "1024", "-O", "^has_journal", "-m", "0"}, "1M", nil}, "")
+	f := openImage(t, img, false)
+	file, err := f.OpenFile("file", os.O_RDWR|os.O_CREATE)
+	if err != nil {
+		t.Fatal(err)
+	}
+	write := func(off, n int, seed uint32) error {
+		_, err := file.(*File).WriteAt(noise(n, seed), int64(off))
+		return err
+	}
+	for i := range 4 { // as many extents as the inode has room for
+		if err := write(4096*i, 1024, 1); err != nil {
+			t.Fatal(err)
+		}
+	}
+	put(t, f, "ballast", make([]byte, (f.Info().FreeBlocks-2)*1024))
+	want, err := f.ReadFile("file")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if free := f.Info().FreeBlocks; free != 1 {
+		t.Fatalf("%d blocks are free", free)
+	}
+	if err := write(3*4096, 2048, 2); !errors.Is(err, ErrNoSpace) {
+		t.Fatalf("write: %v", err)
+	}
+	got, err := f.ReadFile("file")
+	if err != nil || !bytes.Equal(got, want) {
+		t.Errorf("a write that failed changed the content (%v)", err)
+	}
+	if err := errors.Join(file.Close(), f.Close()); err != nil {
+		t.Fatal(err)
+	}
+	fsck(t, img)
+}
+
 func TestTruncatedFileShowsNoOldContent(t *testing.T) {
 	img := mkfs(t, layouts()[1], tree(t))
 	f := openImage(t, img, false)
