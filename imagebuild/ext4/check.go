@@ -137,7 +137,12 @@ func Check(r io.ReaderAt, start, size int64, o CheckOptions) (*Report, error) {
 	if start < 0 || size < superblockOffset+superblockSize {
 		return fail(corrupt("superblock", 0, 0, "%d bytes are too few for a file system", size))
 	}
-	c := &checker{fs: &FS{storage: r, start: start, readOnly: true}, report: &Report{}, limit: o.Limit}
+	c := &checker{
+		fs: &FS{storage: r, start: start, readOnly: true}, report: &Report{}, limit: o.Limit,
+		found: bitset{}, twice: bitset{}, trees: bitset{}, used: bitset{}, dirs: bitset{}, dirSeen: bitset{},
+		kinds: perInode[uint8]{}, links: perInode[uint16]{}, refs: perInode[uint16]{},
+		xattrs: map[uint64]*xattrShare{}, holders: map[uint32]uint32{},
+	}
 	err := c.run(size)
 	if err != nil && !errors.Is(err, errStopCheck) {
 		return fail(err)
@@ -156,11 +161,42 @@ type checker struct {
 	report *Report
 	limit  int
 	quiet  bool // findings are not recorded: an inode is walked once more
+
+	desc, table *buffer // the blocks of descriptors and of inodes at hand
+
+	// Blocks, counted from sb.firstData: those that anything refers to, and
+	// those that two things do. How often blocks were claimed so far.
+	found, twice bitset
+	claims       uint64
+	overclaimed  bool
+	trees        bitset // blocks of maps, as numbered
+
+	// Inodes, counted from 0: those in use, and directories among them. By
+	// number: what they are, how many links they say and entries they have.
+	used, dirs  bitset
+	kinds       perInode[uint8]
+	links, refs perInode[uint16]
+
+	xattrs  map[uint64]*xattrShare // blocks of attributes
+	holders map[uint32]uint32      // inodes that hold values: how many attributes lead there
+
+	dirList   []dirInfo  // by number
+	dirBlocks []dirBlock // of all directories, one after the other
+	dirSeen   bitset     // blocks in dirBlocks, as numbered
 }
 
 func (c *checker) run(size int64) error {
 	for _, pass := range []func() error{
 		func() error { return c.checkSuper(size) },
+		c.checkGroups,
+		c.checkResizeInode,
+		c.checkInodes,
+		c.checkClaims,
+		c.checkXattrShares,
+		c.checkDirs,
+		c.checkParents,
+		c.checkLinks,
+		c.checkBitmaps,
 	} {
 		if err := pass(); err != nil {
 			return err

@@ -19,11 +19,13 @@ const (
 	iLinks      = 0x1A
 	iBlocksLo   = 0x1C
 	iFlags      = 0x20
+	iVersion    = 0x24
 	iBlock      = 0x28
 	iBlockLen   = 60
 	iGeneration = 0x64
 	iFileACLLo  = 0x68
 	iSizeHi     = 0x6C
+	iFaddr      = 0x70
 	iBlocksHi   = 0x74
 	iFileACLHi  = 0x76
 	iUIDHi      = 0x78
@@ -40,8 +42,11 @@ const (
 
 // Inode flags.
 const (
+	flagImmutable  = 0x10
+	flagAppend     = 0x20
 	flagEncrypt    = 0x800
 	flagIndex      = 0x1000
+	flagImagic     = 0x2000
 	flagHugeFile   = 0x40000
 	flagExtents    = 0x80000
 	flagVerity     = 0x100000
