@@ -197,6 +197,9 @@ func (c *checker) run(size int64) error {
 		c.checkParents,
 		c.checkLinks,
 		c.checkBitmaps,
+		c.checkJournal,
+		c.checkOrphanFile,
+		c.namePaths,
 	} {
 		if err := pass(); err != nil {
 			return err

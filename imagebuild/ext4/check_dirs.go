@@ -144,7 +144,7 @@ func (d *dirCheck) entries(data []byte, place int, first bool) {
 	d.names = d.names[:0]
 	off := 0
 	for ; off < len(data); place++ {
-		e, ok := d.decode(data, off)
+		e, ok := d.c.decodeEntry(data, off)
 		if !ok {
 			d.bad(CodeDirectory, "the entry at byte %d, of %d bytes with a name of %d, does not fit", off, e.recLen, len(e.name))
 			return
@@ -158,9 +158,9 @@ func (d *dirCheck) entries(data []byte, place int, first bool) {
 	d.checkDuplicates()
 }
 
-// decode reads the entry at off as far as it is inside of data.
-func (d *dirCheck) decode(data []byte, off int) (e dirent, ok bool) {
-	sb := d.c.sb
+// decodeEntry reads the entry at off as far as it is inside of data.
+func (c *checker) decodeEntry(data []byte, off int) (e dirent, ok bool) {
+	sb := c.sb
 	e.off = off
 	if len(data)-off < direntHeader {
 		return e, false

@@ -2,34 +2,54 @@ package ext4
 
 import (
 	"os"
+	"strings"
 	"testing"
 )
 
-// checkImage runs Check on the file system that fills the image file.
-func checkImage(t testing.TB, img string) *Report {
+// mustCheck is the report on the file system in the image file.
+func mustCheck(t testing.TB, img string) *Report {
 	t.Helper()
-	st, size := storage(t, img)
-	r, err := Check(st, 0, size, CheckOptions{})
+	r, err := checkImage(t, img)
 	if err != nil {
 		t.Fatal(err)
 	}
 	return r
 }
 
-func TestCheckClean(t *testing.T) {
+// TestCheckLayouts looks at what mkfs makes. That what this package and the
+// kernel make of it stays clean is seen to by all other tests, through fsck.
+func TestCheckLayouts(t *testing.T) {
 	for _, l := range layouts() {
 		t.Run(l.name, func(t *testing.T) {
 			t.Parallel()
 			img := mkfs(t, l, tree(t))
-			for _, f := range checkImage(t, img).Findings {
-				t.Error(f)
+			r := mustCheck(t, img)
+			if !r.Clean() || len(r.Unchecked) > 0 || r.Directories != 6 {
+				t.Errorf("%+v", r)
 			}
 			if err := os.Truncate(img, 9<<20); err != nil {
 				t.Fatal(err)
 			}
-			if r := checkImage(t, img); r.Clean() || r.Findings[0].Code != CodeSize {
+			if r := mustCheck(t, img); r.Clean() || r.Findings[0].Code != CodeSize {
 				t.Errorf("truncated: %v", r.Findings)
 			}
 		})
+	}
+}
+
+// TestCheckFinding pins what a finding looks like.
+func TestCheckFinding(t *testing.T) {
+	img := mkfs(t, layouts()[1], tree(t))
+	runTool(t, "debugfs", "-w", "-R", "sif /etc/deep/er/data links_count 3", img)
+	r := mustCheck(t, img)
+	if len(r.Findings) != 1 {
+		t.Fatalf("%v", r.Findings)
+	}
+	f := r.Findings[0]
+	if f.Code != CodeLinks || f.Path != "etc/deep/er/data" || f.Inode == 0 || f.Group != -1 {
+		t.Errorf("%+v", f)
+	}
+	if s := f.String(); !strings.HasPrefix(s, "link-count, inode ") || !strings.HasSuffix(s, ` ("etc/deep/er/data"): it counts 3, there are 1`) {
+		t.Error(s)
 	}
 }

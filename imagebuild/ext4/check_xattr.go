@@ -34,15 +34,13 @@ func (c *checker) checkXattrBlock(in *inode) (charged uint64, err error) {
 	}
 	where := Finding{Code: CodeXattr, Inode: in.ino, Block: blk, Group: -1}
 	le := binary.LittleEndian
-	if le.Uint32(p) != xattrMagic || le.Uint32(p[8:]) != 1 {
-		c.find(where, "magic number is %#08x, for %d blocks", le.Uint32(p), le.Uint32(p[8:]))
+	if le.Uint32(p) != xattrMagic || le.Uint32(p[xattrBlocks:]) != 1 {
+		c.find(where, "magic number is %#08x, for %d blocks", le.Uint32(p), le.Uint32(p[xattrBlocks:]))
 		return 0, nil
 	}
-	s := &xattrShare{refs: 1, says: le.Uint32(p[4:]), blocks: 1}
+	s := &xattrShare{refs: 1, says: le.Uint32(p[xattrRefs:]), blocks: 1}
 	if sb.metadataCsum() {
-		sealed := slices.Clone(p)
-		sb.sealXattrs(blk, sealed)
-		if got, want := le.Uint32(p[xattrChecksum:]), le.Uint32(sealed[xattrChecksum:]); got != want {
+		if got, want := le.Uint32(p[xattrChecksum:]), sb.xattrChecksum(blk, p); got != want {
 			where.Code = CodeXattrSum
 			c.find(where, "it is %#08x, should be %#08x", got, want)
 		}
@@ -81,7 +79,7 @@ func (c *checker) checkXattrs(in *inode, area []byte, blk uint64) (charged uint6
 	x.take(0, at)
 	le := binary.LittleEndian
 	for len(area)-at >= xattrEntry && le.Uint32(area[at:]) != 0 {
-		n := (xattrEntry + int(area[at]) + 3) &^ 3
+		n := xattrEntry + pad4(int(area[at]))
 		problem := ""
 		switch holder := le.Uint32(area[at+4:]); {
 		case !x.take(at, n):
@@ -122,38 +120,33 @@ func (x *xattrCheck) take(at, n int) bool {
 
 func (x *xattrCheck) valueProblem(entry []byte) string {
 	le := binary.LittleEndian
-	off, size, hash := int(le.Uint16(entry[2:])), uint64(le.Uint32(entry[8:])), le.Uint32(entry[12:])
+	off, size := int(le.Uint16(entry[2:])), uint64(le.Uint32(entry[8:]))
 	if size > uint64(len(x.area)) {
 		return fmt.Sprintf("a value of %d bytes", size)
 	}
-	padded := (int(size) + 3) &^ 3
+	padded := pad4(int(size))
 	if size > 0 && !x.take(x.base+off, padded) {
 		return "its value overlaps another, or the end"
 	}
-	if hash == 0 && x.blk == 0 { // once left out in inodes
+	if x.blk == 0 && le.Uint32(entry[12:]) == 0 { // once left out in inodes
 		return ""
 	}
 	var value []byte
 	if size > 0 {
 		value = x.area[x.base+off : x.base+off+padded]
 	}
-	if hash != xattrHash(entry, value, false) && hash != xattrHash(entry, value, true) {
-		return fmt.Sprintf("hash is %#08x, should be %#08x", hash, xattrHash(entry, value, false))
-	}
-	return ""
+	return xattrHashProblem(entry, value)
 }
 
-// xattrHash computes the hash of an attribute whose value is padded to whole
-// words. Older kernels took the bytes of a name as signed, where char is.
-func xattrHash(entry, value []byte, signed bool) uint32 {
-	var h uint32
-	for _, b := range entry[xattrEntry : xattrEntry+int(entry[0])] {
-		h = h<<5 ^ h>>27 ^ hashByte(b, signed)
+// xattrHashProblem compares the hash in an entry with that of its name and of
+// the words that stand for its value.
+func xattrHashProblem(entry, words []byte) string {
+	name := string(entry[xattrEntry : xattrEntry+int(entry[0])])
+	hash, want := binary.LittleEndian.Uint32(entry[12:]), xattrEntryHash(name, words, false)
+	if hash != want && hash != xattrEntryHash(name, words, true) {
+		return fmt.Sprintf("hash of %q is %#08x, should be %#08x", name, hash, want)
 	}
-	for ; len(value) > 0; value = value[4:] {
-		h = h<<16 ^ h>>16 ^ binary.LittleEndian.Uint32(value)
-	}
-	return h
+	return ""
 }
 
 // holderProblem checks an attribute whose value is in an inode of its own,
@@ -172,16 +165,15 @@ func (x *xattrCheck) holderProblem(entry []byte, ino uint32) (problem string, ch
 		return fmt.Sprintf("inode %d, which should have its value, is not there for that", ino), 0, nil
 	}
 	le := binary.LittleEndian
-	hash := le.Uint32(entry[12:])
-	value := le.AppendUint32(nil, in.u32(iAtime))
-	if hash == xattrHash(entry, value, false) || hash == xattrHash(entry, value, true) {
+	problem = xattrHashProblem(entry, le.AppendUint32(nil, in.u32(iAtime)))
+	if problem == "" {
 		bs := uint64(sb.blockSize)
 		return "", (uint64(le.Uint32(entry[8:])) + bs - 1) / bs, nil
 	}
 	if in.u32(iMtime) == x.in.ino && in.generation() == x.in.generation() { // as Lustre had it first
 		return "", 0, nil
 	}
-	return fmt.Sprintf("hash is %#08x, should be %#08x", hash, xattrHash(entry, value, false)), 0, nil
+	return problem, 0, nil
 }
 
 // checkXattrShares compares how often blocks of attributes were met with how
