@@ -28,8 +28,8 @@ func (c *checker) namePaths() error {
 		return err
 	}
 	above := map[uint32]bool{}
-	for ino := range want {
-		d := c.dir(names[ino].dir)
+	for _, f := range c.report.Findings {
+		d := c.dir(names[f.Inode].dir)
 		for d != nil && d.ino != rootIno && !above[d.ino] && len(above) < maxPathDirs {
 			above[d.ino] = true
 			d = c.dir(d.parent)
