@@ -30,16 +30,20 @@ func (e *TruncatedError) Error() string {
 
 // probe tells a file system by its first bytes.
 func probe(f file, p Partition) (string, error) {
-	b := make([]byte, min(p.Size, 2048))
+	b := make([]byte, min(p.Size, ProbeSize))
 	if _, err := f.ReadAt(b, p.Start); err != nil && err != io.EOF {
 		return "", fmt.Errorf("failed to read partition %d: %w", p.Index, err)
 	}
-	return fileSystem(b), nil
+	return Probe(b), nil
 }
 
-// fileSystem tells FAT by its boot sector, and ext2, ext3 and ext4 by the magic
-// number of their superblock, which begins at 1024.
-func fileSystem(b []byte) string {
+// ProbeSize is how many of its first bytes tell a file system.
+const ProbeSize = 2048
+
+// Probe tells a file system by its first [ProbeSize] bytes, and returns what
+// [Partition].Content would be: FAT by its boot sector, and ext2, ext3 and ext4 by
+// the magic number of their superblock, which begins at 1024.
+func Probe(b []byte) string {
 	if kind := fat.Probe(b); kind != "" {
 		return kind
 	}
@@ -51,11 +55,11 @@ func fileSystem(b []byte) string {
 
 // describe says what an image without a partition table is.
 func describe(f file, size int64, first []byte) string {
-	b := make([]byte, min(size, 2048))
+	b := make([]byte, min(size, ProbeSize))
 	if _, err := f.ReadAt(b, 0); err != nil {
 		b = first
 	}
-	if kind := fileSystem(b); kind != "" {
+	if kind := Probe(b); kind != "" {
 		return fmt.Sprintf("a bare %s file system; an image of the whole card is needed", kind)
 	}
 	for _, known := range [...]struct{ magic, what string }{

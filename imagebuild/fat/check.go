@@ -24,6 +24,7 @@ type Report struct {
 	// What follows is as far as it could be read.
 
 	Type         string // "FAT12", "FAT16" or "FAT32"; "" if the boot sector is useless
+	Label        string // in the root directory
 	ClusterSize  int64  // bytes
 	Clusters     int64  // that can hold data
 	FreeClusters int64

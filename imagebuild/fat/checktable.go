@@ -162,6 +162,9 @@ func (c *checker) checkFSInfo() error {
 // checkLabel compares the volume's label in the root directory, which the walk
 // has found, with that of the boot sector.
 func (c *checker) checkLabel() {
+	if c.label != nil {
+		c.report.Label = trimLabel(string(c.label[:]))
+	}
 	inBoot := ""
 	hasField := c.boot[c.layout.signatureField()] == 0x29
 	if at := c.layout.labelField(); hasField {

@@ -12,9 +12,16 @@ import (
 // ISO 9660 has its first volume descriptor.
 const headSize = 0x8000 + 6
 
+// Where ext2, ext3 and ext4 have their magic number.
+const (
+	extMagicAt = 0x438
+	extMagic   = "\x53\xef"
+)
+
 // recognise says by the first bytes of a file how the image in it is packed. It
-// returns an *Error without a path if it is no image.
-func recognise(head []byte) (kind string, err error) {
+// returns an *Error without a path if it is no image. With fileSystems, an ext4
+// file system is one.
+func recognise(head []byte, fileSystems bool) (kind string, err error) {
 	at := func(off int, s string) bool {
 		return len(head) >= off+len(s) && string(head[off:off+len(s)]) == s
 	}
@@ -29,7 +36,7 @@ func recognise(head []byte) (kind string, err error) {
 		return KindZstd, nil
 	case at(0x8001, "CD001"): // before partition tables: those meant for USB sticks as well have one
 		return "", notDisk("an ISO 9660 image (a CD or DVD)")
-	case at(510, "\x55\xaa"):
+	case at(510, "\x55\xaa"), fileSystems && at(extMagicAt, extMagic):
 		return KindRaw, nil
 	}
 	for _, m := range []struct {
@@ -51,7 +58,7 @@ func recognise(head []byte) (kind string, err error) {
 		{0, "<<< Oracle VM VirtualBox", "a VirtualBox image (VDI)"},
 		{0, "\x3a\xff\x26\xed", "an Android sparse image"},
 		{0, "hsqs", "a SquashFS file system without a partition table"},
-		{0x438, "\x53\xef", "an ext2, ext3 or ext4 file system without a partition table"},
+		{extMagicAt, extMagic, "an ext2, ext3 or ext4 file system without a partition table"},
 		{257, "ustar", "a tar archive"},
 		{0, "!<arch>", "an ar archive or Debian package"},
 		{0, "MZ", "a Windows program"},

@@ -76,7 +76,7 @@ func (m *Image) open(ctx context.Context) error {
 	if err != nil && err != io.EOF {
 		return err
 	}
-	kind, err := recognise(head[:n])
+	kind, err := recognise(head[:n], m.opts.FileSystems)
 	if err != nil {
 		return err
 	}
@@ -150,7 +150,7 @@ func (m *Image) checkInner() error {
 	if _, err := m.ReadAt(head, 0); err != nil {
 		return err
 	}
-	switch kind, err := recognise(head); {
+	switch kind, err := recognise(head, m.opts.FileSystems); {
 	case err != nil:
 		var e *Error
 		if errors.As(err, &e) {

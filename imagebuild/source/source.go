@@ -54,6 +54,10 @@ type Options struct {
 	// says, or unknown. Fetch requires it.
 	SHA256 string
 
+	// FileSystems lets Open also take an ext4 file system without a partition
+	// table; one of FAT begins as a disk does, and is always taken.
+	FileSystems bool
+
 	// Workers is how many blocks may be decoded at once. 0 means as many as
 	// there are CPUs. It is lowered to what fits Memory.
 	Workers int
