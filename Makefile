@@ -48,7 +48,7 @@ reproducible: ## build twice on different days, in different places, and compare
 fuzz: ## run every fuzz target for FUZZTIME (30s)
 	@set -e; for p in $$($(GO) list ./...); do \
 		for f in $$($(GO) test -list '^Fuzz' "$$p" | grep '^Fuzz' || true); do \
-			echo "$$p $$f"; $(GO) test -run '^$$' -fuzz "^$$f\$$" -fuzztime $(FUZZTIME) "$$p"; \
+			echo "$$p $$f"; $(GO) test -run '^$$' -fuzz "^$$f\$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 10x "$$p"; \
 		done; done
 
 soak: ## run the ext4 property test for HOURS (1), with new seeds each round, until it finds something

@@ -2,6 +2,7 @@ package imagebuild
 
 import (
 	"bytes"
+	"context"
 	"crypto/sha256"
 	"errors"
 	"fmt"
@@ -82,10 +83,16 @@ func open(t testing.TB, image string) opened {
 	return opened{parts, files}
 }
 
-// checkFileSystems asks e2fsck and fsck.fat.
+// checkFileSystems asks e2fsck and fsck.fat, and whether Check finds nothing either.
 func checkFileSystems(t testing.TB, image string) {
 	t.Helper()
 	parts := open(t, image).parts
+	var text strings.Builder
+	if r, err := Check(context.Background(), image, Options{}); err != nil {
+		t.Error(err)
+	} else if err := r.WriteText(&text); err != nil || !r.Clean() {
+		t.Errorf("%v\n%s", err, &text)
+	}
 	run(t, "e2fsck", "-fn", at(image, parts.root))
 	run(t, "fsck.fat", "-n", extract(t, image, parts.boot))
 }

@@ -2,8 +2,8 @@
 # run.sh [ERA...]     end-to-end test on bootable images (stretch and bookworm)
 #
 # For each era: builds two nodes from the base image in every packing and compares
-# the results; runs e2fsck and fsck.fat on them; compares every file that the plan
-# does not name with the base's; boots one node under QEMU, on a network without a
+# the results; runs e2fsck, fsck.fat and piimg check on them; compares every file that
+# the plan does not name with the base's; boots one node under QEMU, on a network without a
 # way out and with the clock of a board that has none (2000-01-01), and looks at it
 # from inside, before and after a reboot. Last, a node whose base has the first-boot
 # program of the published images (it grows the root and changes the disk's id).
@@ -233,6 +233,7 @@ test_era() {
 		img=$work/$era/$first/out/$node.img
 		check "$era: $node: e2fsck -fn" clean_root "$img"
 		check "$era: $node: fsck.fat -n" clean_boot "$img"
+		check "$era: $node: piimg check" "$piimg" check -q "$img"
 		trees "$img" "$work/$era/$node-tree"
 		check "$era: $node: every file that the plan does not name is the base's" \
 			python3 "$here/compare.py" "$work/$era/base-tree" "$work/$era/$node-tree" "$work/$era/plan.json" "$node"
