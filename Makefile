@@ -13,7 +13,7 @@ RACE       ?= ./imagebuild/layer ./imagebuild/source ./imagebuild/sink
 RACETESTS  ?= TestBuild(Only|Interrupted)
 FUZZTIME   ?= 30s
 
-.PHONY: help build test lint demo bench e2e reproducible fuzz soak fixtures release clean
+.PHONY: help build test lint demo bench e2e crash reproducible fuzz soak fixtures release clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -56,6 +56,9 @@ soak: ## run the ext4 property test for HOURS (1), with new seeds each round, un
 
 e2e: build ## build images from every packing and boot them under QEMU; ERAS='stretch bookworm'
 	testdata/e2e/run.sh $(ERAS)
+
+crash: ## kill QEMU guests while they write, and recover what they leave
+	testdata/crash/run.sh $(CRASH)
 
 bench: build ## seven nodes of a real-size image, beside a loop-mount script (root)
 	testdata/bench/run.sh
