@@ -220,7 +220,7 @@ func (fs *FS) initInode(ino uint32, mode uint16) (*inode, error) {
 	in.setCrtime(fs.time)
 	switch mode & modeType {
 	case modeRegular, modeDir, modeSymlink:
-		in.m = &blockMap{extents: fs.sb.hasIncompat(incompatExtents), meta: map[metaKey]uint64{}, changed: true}
+		in.m = newBlockMap(fs.sb, fs.sb.hasIncompat(incompatExtents))
 		if in.m.extents {
 			in.put32(iFlags, flagExtents)
 		}

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"math"
 	"slices"
-	"sort"
 )
 
 // maxExtent and maxUnwritten are the longest runs that one extent describes.
@@ -14,34 +13,36 @@ const (
 	maxLogical   = math.MaxUint32 // file blocks are numbered below this
 )
 
-// run is a stretch of a file's blocks that lie next to each other.
-type run struct {
-	logical   uint32
-	count     uint32
-	phys      uint64
-	unwritten bool // allocated, reads as zeros
-}
-
-func (r run) end() uint32 { return r.logical + r.count }
-
-// metaKey names one block that a map itself occupies: its level (1 holds runs,
-// 2 points to those of level 1, …) and its place within the level. In an extent
-// tree that is its ordinal number; among indirect blocks, the first file block
-// that it is for.
-type metaKey struct {
-	level uint8
-	index uint32
-}
-
 // blockMap says where the blocks of a file are: the decoded form of an extent
-// tree or of indirect blocks. It is changed in memory, and stored whole.
+// tree or of indirect blocks. It is changed in memory, and stored as far as it
+// was changed.
 type blockMap struct {
+	sb      *superblock
 	extents bool
-	runs    []run // by logical block, disjoint
-	meta    map[metaKey]uint64
-	levels  [maxExtentDepth + 1]uint32 // blocks of each level of an extent tree
-	total   uint64                     // blocks of runs, as far as they were counted in loading
-	changed bool
+	tree    runTree
+	total   uint64 // blocks of runs, as far as they were counted in loading
+	loose   bool   // the tree has more nodes than it needs, and had so before it was changed
+	changed bool   // since it was loaded, or packed
+
+	// Of a file without extents: its indirect blocks, and those whose pointers,
+	// or whose need, may have changed.
+	pointers map[pointerKey]uint64
+	touched  map[pointerKey]struct{}
+}
+
+// newBlockMap returns the map of a file without blocks.
+func newBlockMap(sb *superblock, extents bool) *blockMap {
+	m := &blockMap{sb: sb, extents: extents}
+	if extents {
+		m.tree = runTree{rootRoom: rootExtents, room: sb.nodeExtents(), most: maxExtent, mostUnw: maxUnwritten}
+	} else {
+		const room = 128 // these nodes are in memory only
+		m.tree = runTree{rootRoom: room, room: room, most: maxLogical}
+		m.pointers, m.touched = map[pointerKey]uint64{}, map[pointerKey]struct{}{}
+	}
+	m.tree.root = &runNode{}
+	m.tree.touch(m.tree.root)
+	return m
 }
 
 // blocks returns the map of the inode's blocks, which it loads at first use.
@@ -52,7 +53,7 @@ func (in *inode) blocks() (*blockMap, error) {
 	if !in.hasMap() {
 		return nil, corrupt("inode", in.ino, 0, "it has no blocks")
 	}
-	m := &blockMap{extents: in.has(flagExtents), meta: map[metaKey]uint64{}}
+	m := newBlockMap(in.fs.sb, in.has(flagExtents))
 	var err error
 	if m.extents {
 		err = m.loadExtents(in)
@@ -62,6 +63,8 @@ func (in *inode) blocks() (*blockMap, error) {
 	if err != nil {
 		return nil, err
 	}
+	m.tree.settled()
+	m.loose = m.extents && m.tree.loose()
 	if in.isDir() {
 		if err := m.checkDisjoint(in); err != nil {
 			return nil, err
@@ -74,7 +77,7 @@ func (in *inode) blocks() (*blockMap, error) {
 // checkDisjoint refuses a directory that has one block in two places: it could
 // list more entries than the image has room for.
 func (m *blockMap) checkDisjoint(in *inode) error {
-	runs := slices.SortedFunc(slices.Values(m.runs), func(a, b run) int { return cmp.Compare(a.phys, b.phys) })
+	runs := slices.SortedFunc(m.tree.all(), func(a, b run) int { return cmp.Compare(a.phys, b.phys) })
 	for i := 1; i < len(runs); i++ {
 		if runs[i].phys < runs[i-1].phys+uint64(runs[i-1].count) {
 			return corrupt("directory", in.ino, runs[i].phys, "it has the block in two places")
@@ -85,82 +88,99 @@ func (m *blockMap) checkDisjoint(in *inode) error {
 
 // count accounts for n more blocks while a map is loaded: none has more than the file system.
 func (m *blockMap) count(in *inode, n uint64) error {
-	if m.total += n; m.total > in.fs.sb.blocks {
+	if m.total += n; m.total > m.sb.blocks {
 		return corrupt("inode", in.ino, 0, "it has more blocks than the file system")
 	}
 	return nil
 }
 
-// find returns the index of the first run that ends after logical.
-func (m *blockMap) find(logical uint32) int {
-	return sort.Search(len(m.runs), func(i int) bool { return m.runs[i].end() > logical })
-}
-
 // lookup says where block logical is, and how many blocks from there on are
 // alike. A hole has phys 0.
 func (m *blockMap) lookup(logical uint32) run {
-	i := m.find(logical)
-	if i == len(m.runs) {
+	r, ok := m.tree.root.after(logical)
+	switch {
+	case !ok:
 		return run{logical: logical, count: maxLogical - logical}
-	}
-	r := m.runs[i]
-	if r.logical > logical {
+	case r.logical > logical:
 		return run{logical: logical, count: r.logical - logical}
 	}
 	d := logical - r.logical
 	return run{logical, r.count - d, r.phys + uint64(d), r.unwritten}
 }
 
+// empty says whether the file has no blocks, unwritten ones included.
+func (m *blockMap) empty() bool { return m.tree.root.size() == 0 }
+
 // cut takes [from, to) out of the map and returns the runs that were there.
 func (m *blockMap) cut(from, to uint32) []run {
-	i := m.find(from)
-	var out, keep []run
-	j := i
-	for ; j < len(m.runs) && m.runs[j].logical < to; j++ {
-		r := m.runs[j]
-		if r.logical < from {
-			keep = append(keep, run{r.logical, from - r.logical, r.phys, r.unwritten})
-		}
-		lo, hi := max(r.logical, from), min(r.end(), to)
-		out = append(out, run{lo, hi - lo, r.phys + uint64(lo-r.logical), r.unwritten})
-		if r.end() > to {
-			keep = append(keep, run{to, r.end() - to, r.phys + uint64(to-r.logical), r.unwritten})
-		}
-	}
-	if out != nil {
-		m.runs = slices.Replace(m.runs, i, j, keep...)
-		m.changed = true
+	out := m.tree.cut(from, to)
+	m.changed = m.changed || out != nil
+	for _, r := range out {
+		m.touchPointers(r)
 	}
 	return out
 }
 
-// insert adds r, which must be a hole so far, and joins it with its neighbours where one extent can hold both.
+// insert adds r, which must be a hole so far.
 func (m *blockMap) insert(r run) {
+	m.tree.insert(r)
 	m.changed = true
-	i := m.find(r.logical)
-	m.runs = slices.Insert(m.runs, i, r)
-	if i+1 < len(m.runs) {
-		m.join(i)
-	}
-	if i > 0 {
-		m.join(i - 1)
-	}
+	m.touchPointers(r)
 }
 
-func (m *blockMap) join(i int) {
-	a, b := m.runs[i], m.runs[i+1]
-	limit := uint64(math.MaxUint32)
+// pack sees to it that an extent tree that was changed has no more nodes than
+// it needs. A tree that the kernel left with more stays as it is.
+func (m *blockMap) pack() {
+	if m.changed && m.extents && !m.loose && m.tree.loose() {
+		m.tree.pack()
+	}
+	m.changed = false
+}
+
+// store writes to the inode, and to the blocks that the map needs for itself,
+// what was changed since the last time. The inode is not written.
+func (m *blockMap) store(in *inode) error {
+	var err error
 	if m.extents {
-		limit = maxExtent
-		if a.unwritten {
-			limit = maxUnwritten
-		}
+		err = m.storeExtents(in)
+	} else {
+		err = m.storeIndirect(in)
 	}
-	if a.end() == b.logical && a.phys+uint64(a.count) == b.phys && a.unwritten == b.unwritten &&
-		uint64(a.count)+uint64(b.count) <= limit {
-		m.runs[i].count += b.count
-		m.runs = slices.Delete(m.runs, i+1, i+2)
+	if err == nil {
+		m.tree.settled()
 	}
+	return err
+}
+
+// newNode allocates a block for the map itself.
+func (m *blockMap) newNode(in *inode) (uint64, error) {
+	blk, _, err := in.fs.allocate(0, in.home(), 1)
+	if err != nil {
+		return 0, err
+	}
+	if !m.extents && blk >= 1<<32 {
+		return 0, errFileTooBig
+	}
+	if _, err := in.fs.fresh(blk); err != nil {
+		return 0, err
+	}
+	return blk, in.addBlocks(1)
+}
+
+// freeNode gives up a block of the map itself.
+func (m *blockMap) freeNode(in *inode, blk uint64) error {
+	if err := in.fs.mark(blk, 1, false); err != nil {
+		return err
+	}
+	return in.addBlocks(-1)
+}
+
+// maxBlocks is how many blocks a file of this kind of map can have.
+func (m *blockMap) maxBlocks() uint64 {
+	if m.extents {
+		return maxLogical
+	}
+	return min(m.sb.indirectStart(14)+m.sb.indirectSpan(3), maxLogical)
 }
 
 // checkRun refuses a run that reaches out of the file system, or into its structures.

@@ -71,7 +71,7 @@ func (in *inode) appendBlock() (*buffer, uint32, error) {
 	if err != nil {
 		return nil, 0, err
 	}
-	if uint64(n) >= m.maxBlocks(in.fs.sb) {
+	if uint64(n) >= m.maxBlocks() {
 		return nil, 0, errFileTooBig
 	}
 	// Blocks behind the end would be taken for entries: a directory has none.

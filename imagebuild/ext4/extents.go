@@ -19,19 +19,21 @@ func (m *blockMap) loadExtents(in *inode) error {
 	if depth > maxExtentDepth {
 		return corrupt("extent tree", in.ino, 0, "depth %d, the deepest is %d", depth, maxExtentDepth)
 	}
-	return m.loadNode(in, root, 0, rootExtents, int(depth), 0, maxLogical)
+	m.tree.root.level = uint8(depth)
+	return m.loadNode(in, m.tree.root, root, rootExtents, 0, maxLogical)
 }
 
-// loadNode reads a node of the tree whose extents must lie in [lo, hi). Entries
-// must ascend, so that a node that is referred to twice is found out.
-func (m *blockMap) loadNode(in *inode, node []byte, blk uint64, room, depth int, lo, hi uint64) error {
+// loadNode reads the node n of the tree, whose extents must lie in [lo, hi).
+// Entries must ascend, so that a node that is referred to twice is found out.
+func (m *blockMap) loadNode(in *inode, n *runNode, node []byte, room int, lo, hi uint64) error {
 	le := binary.LittleEndian
+	blk, depth := n.blk, n.level
 	bad := func(format string, args ...any) error { return corrupt("extent tree", in.ino, blk, format, args...) }
 	entries, limit := int(le.Uint16(node[2:])), int(le.Uint16(node[4:]))
 	switch {
 	case le.Uint16(node) != extentMagic:
 		return bad("magic number is %#04x, not %#04x", le.Uint16(node), extentMagic)
-	case int(le.Uint16(node[6:])) != depth:
+	case le.Uint16(node[6:]) != uint16(depth):
 		return bad("depth is %d, should be %d", le.Uint16(node[6:]), depth)
 	case limit > room || entries > limit || entries == 0 && (depth > 0 || blk != 0):
 		return bad("%d entries of at most %d, room for %d", entries, limit, room)
@@ -43,23 +45,23 @@ func (m *blockMap) loadNode(in *inode, node []byte, blk uint64, room, depth int,
 			return bad("entry %d begins with file block %d, should be in %d to %d", i, first, lo, hi)
 		}
 		if depth == 0 {
-			n := uint64(le.Uint16(e[4:]))
-			unwritten := n > maxExtent
+			count := uint64(le.Uint16(e[4:]))
+			unwritten := count > maxExtent
 			if unwritten {
-				n -= maxExtent
+				count -= maxExtent
 			}
 			phys := uint64(le.Uint16(e[6:]))<<32 | uint64(le.Uint32(e[8:]))
-			if n == 0 || first+n > hi {
-				return bad("entry %d is for %d blocks from file block %d, should end by %d", i, n, first, hi)
+			if count == 0 || first+count > hi {
+				return bad("entry %d is for %d blocks from file block %d, should end by %d", i, count, first, hi)
 			}
-			if err := in.checkRun("extent tree", phys, n); err != nil {
+			if err := in.checkRun("extent tree", phys, count); err != nil {
 				return err
 			}
-			if err := m.count(in, n); err != nil {
+			if err := m.count(in, count); err != nil {
 				return err
 			}
-			m.runs = append(m.runs, run{uint32(first), uint32(n), phys, unwritten})
-			lo = first + n
+			n.runs = append(n.runs, run{uint32(first), uint32(count), phys, unwritten})
+			lo = first + count
 			continue
 		}
 		child := uint64(le.Uint16(e[8:]))<<32 | uint64(le.Uint32(e[4:]))
@@ -80,10 +82,9 @@ func (m *blockMap) loadNode(in *inode, node []byte, blk uint64, room, depth int,
 		if err := in.verifyExtentBlock(b); err != nil {
 			return err
 		}
-		level := uint8(depth)
-		m.meta[metaKey{level, m.levels[level]}] = child
-		m.levels[level]++
-		if err := m.loadNode(in, b.data, child, in.fs.sb.nodeExtents(), depth-1, first, end); err != nil {
+		kid := &runNode{level: depth - 1, blk: child}
+		n.kids = append(n.kids, kid)
+		if err := m.loadNode(in, kid, b.data, m.tree.room, first, end); err != nil {
 			return err
 		}
 		lo = end
@@ -109,56 +110,82 @@ func (in *inode) verifyExtentBlock(b *buffer) error {
 	return nil
 }
 
-// storeExtents packs the runs into leaves, and those into nodes above them,
-// until the root in the inode holds them.
+// storeExtents writes the nodes that were changed.
 func (m *blockMap) storeExtents(in *inode) error {
-	le := binary.LittleEndian
-	entries := make([]byte, 0, len(m.runs)*extentEntry)
-	for _, r := range m.runs {
-		n := uint16(r.count)
-		if r.unwritten {
-			n += maxExtent
+	t := &m.tree
+	for _, blk := range t.dropped {
+		if err := m.freeNode(in, blk); err != nil {
+			return err
 		}
-		entries = le.AppendUint32(entries, r.logical)
-		entries = le.AppendUint16(entries, n)
-		entries = le.AppendUint16(entries, uint16(r.phys>>32))
-		entries = le.AppendUint32(entries, uint32(r.phys))
 	}
-	depth, per := uint16(0), in.fs.sb.nodeExtents()
-	for ; len(entries) > rootExtents*extentEntry; depth++ {
-		var above []byte
-		for i := uint32(0); len(entries) > 0; i++ {
-			n := min(len(entries), per*extentEntry)
-			blk := m.meta[metaKey{uint8(depth + 1), i}]
-			b, err := in.fs.block(blk)
-			if err != nil {
+	for _, n := range t.dirty {
+		if n.gone || n.blk != 0 || n == t.root {
+			continue
+		}
+		var err error
+		if n.blk, err = m.newNode(in); err != nil {
+			return err
+		}
+	}
+	for _, n := range t.dirty {
+		switch {
+		case n.gone:
+		case n == t.root:
+			putNode(in.raw[iBlock:iBlock+iBlockLen], n.entries(), rootExtents, n.level)
+		default:
+			if err := in.storeNode(n, t.room); err != nil {
 				return err
 			}
-			node := slices.Clone(b.data)
-			putNode(node, entries[:n], per, depth)
-			if in.fs.sb.metadataCsum() {
-				tail := extentEntry * (1 + per)
-				le.PutUint32(node[tail:], crc32c(in.seed(), node[:tail]))
-			}
-			in.fs.replace(b, node)
-			above = append(above, entries[:4]...)
-			above = le.AppendUint32(above, uint32(blk))
-			above = le.AppendUint16(above, uint16(blk>>32))
-			above = append(above, 0, 0)
-			entries = entries[n:]
 		}
-		entries = above
 	}
-	putNode(in.raw[iBlock:iBlock+iBlockLen], entries, rootExtents, depth)
 	return nil
 }
 
-func putNode(node, entries []byte, room int, depth uint16) {
+// storeNode writes a node that has a block of its own.
+func (in *inode) storeNode(n *runNode, room int) error {
+	b, err := in.fs.block(n.blk)
+	if err != nil {
+		return err
+	}
+	node := slices.Clone(b.data)
+	putNode(node, n.entries(), room, n.level)
+	if in.fs.sb.metadataCsum() {
+		tail := extentEntry * (1 + room)
+		binary.LittleEndian.PutUint32(node[tail:], crc32c(in.seed(), node[:tail]))
+	}
+	in.fs.replace(b, node)
+	return nil
+}
+
+// entries are the node's entries as they are on disk.
+func (n *runNode) entries() []byte {
+	le := binary.LittleEndian
+	p := make([]byte, 0, n.size()*extentEntry)
+	for _, r := range n.runs {
+		count := uint16(r.count)
+		if r.unwritten {
+			count += maxExtent
+		}
+		p = le.AppendUint32(p, r.logical)
+		p = le.AppendUint16(p, count)
+		p = le.AppendUint16(p, uint16(r.phys>>32))
+		p = le.AppendUint32(p, uint32(r.phys))
+	}
+	for _, k := range n.kids {
+		p = le.AppendUint32(p, k.first().logical)
+		p = le.AppendUint32(p, uint32(k.blk))
+		p = le.AppendUint16(p, uint16(k.blk>>32))
+		p = append(p, 0, 0)
+	}
+	return p
+}
+
+func putNode(node, entries []byte, room int, depth uint8) {
 	le := binary.LittleEndian
 	le.PutUint16(node, extentMagic)
 	le.PutUint16(node[2:], uint16(len(entries)/extentEntry))
 	le.PutUint16(node[4:], uint16(room))
-	le.PutUint16(node[6:], depth)
+	le.PutUint16(node[6:], uint16(depth))
 	le.PutUint32(node[8:], 0)
 	clear(node[extentEntry+copy(node[extentEntry:], entries) : extentEntry*(1+room)])
 }

@@ -172,8 +172,9 @@ func (f *File) ReadDir(n int) (entries []fs.DirEntry, err error) {
 	return entries, err
 }
 
-// Close ends the use of the file. Of a file opened with os.O_TRUNC it frees
-// the blocks that the new content did not need.
+// Close ends the use of the file. Of a file opened with os.O_TRUNC it frees the
+// blocks that the new content did not need; an extent tree that was changed is
+// made as small as it can be.
 func (f *File) Close() error {
 	f.fs.mu.Lock()
 	defer f.fs.mu.Unlock()
@@ -186,7 +187,7 @@ func (f *File) Close() error {
 		return nil
 	}
 	var err error
-	if in.stale && !in.removed && !f.fs.closed {
+	if in.unsettled() && !in.removed && !f.fs.closed {
 		err = f.fs.update(in.settle)
 	}
 	if f.fs.open[in.ino] == in {

@@ -439,9 +439,9 @@ func TestChecksums(t *testing.T) {
 			t.Fatal(err)
 		}
 		if name == "holes" {
-			return int64(m.meta[metaKey{1, 0}]) * 4096
+			return int64(m.tree.root.kids[0].blk) * 4096
 		}
-		return int64(m.runs[0].phys) * 4096
+		return int64(m.lookup(0).phys) * 4096
 	}
 	g, err := f.group(0)
 	if err != nil {

@@ -266,7 +266,7 @@ func (f *FS) Open(name string) (fs.File, error) {
 }
 
 // Sync writes everything to the storage that is still in memory. What open
-// files keep for being rewritten after a truncation is freed.
+// files keep for being rewritten after a truncation is freed, as with [File.Close].
 func (f *FS) Sync() error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -282,7 +282,7 @@ func (f *FS) sync() error {
 	}
 	inos := make([]uint32, 0, len(f.open))
 	for ino, in := range f.open {
-		if in.stale {
+		if in.unsettled() {
 			inos = append(inos, ino)
 		}
 	}

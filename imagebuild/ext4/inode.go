@@ -155,11 +155,10 @@ func (in *inode) load() error {
 // store writes the inode to its buffer, with its checksum, and the map of its
 // blocks if that was changed.
 func (in *inode) store() error {
-	if in.m != nil && in.m.changed {
+	if in.m != nil && len(in.m.tree.dirty) > 0 {
 		if err := in.m.store(in); err != nil {
 			return err
 		}
-		in.m.changed = false
 	}
 	le := binary.LittleEndian
 	if in.fs.sb.metadataCsum() {

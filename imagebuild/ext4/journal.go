@@ -104,7 +104,7 @@ func (r *replay) checkTargets(in *inode) error {
 	if last := r.log.Writes[len(r.log.Writes)-1].Target; last >= r.fs.sb.blocks {
 		return corrupt("journal", in.ino, 0, "it holds block %d of a file system of %d blocks", last, r.fs.sb.blocks)
 	}
-	for _, run := range r.journal.runs {
+	for run := range r.journal.tree.all() {
 		if i := r.find(run.phys); i < len(r.log.Writes) && r.log.Writes[i].Target < run.phys+uint64(run.count) {
 			return corrupt("journal", in.ino, r.log.Writes[i].Target, "it holds a block of its own")
 		}
@@ -122,7 +122,7 @@ func (r *replay) checkMap() error {
 	if err != nil {
 		return err
 	}
-	if !slices.Equal(m.runs, r.journal.runs) {
+	if !slices.Equal(slices.Collect(m.tree.all()), slices.Collect(r.journal.tree.all())) {
 		return corrupt("journal", in.ino, 0, "it moves itself elsewhere")
 	}
 	return nil

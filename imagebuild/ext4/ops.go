@@ -100,7 +100,7 @@ func (f *FS) openExisting(ino uint32, flag int) (*inode, error) {
 	if flag&os.O_TRUNC != 0 {
 		in.setSize(0)
 		in.touch()
-		in.stale = in.stale || len(m.runs) > 0
+		in.stale = in.stale || !m.empty()
 		return in, in.store()
 	}
 	return in, nil
@@ -425,7 +425,7 @@ func (in *inode) discard() error {
 		if err := in.release(m.cut(0, maxLogical)); err != nil {
 			return err
 		}
-		if err := m.settleMeta(in); err != nil {
+		if err := m.store(in); err != nil {
 			return err
 		}
 	}

@@ -75,7 +75,7 @@ func (in *inode) writeAt(p []byte, off int64) error {
 		return err
 	}
 	end := off + int64(len(p))
-	if end < off || sb.blocksFor(end) > m.maxBlocks(sb) {
+	if end < off || sb.blocksFor(end) > m.maxBlocks() {
 		return errFileTooBig
 	}
 	size := in.size()
@@ -155,11 +155,10 @@ func (in *inode) mapBlocks(m *blockMap, first, last uint32) error {
 
 // goal is the block after that of the file block before, or 0 if the file has none before.
 func (m *blockMap) goal(logical uint32) uint64 {
-	i := m.find(logical)
-	if i == 0 {
+	r, ok := m.tree.root.before(logical)
+	if !ok {
 		return 0
 	}
-	r := m.runs[i-1]
 	return r.phys + uint64(logical-r.logical)
 }
 
@@ -211,7 +210,7 @@ func (in *inode) truncate(size int64) error {
 	if err != nil {
 		return err
 	}
-	if in.fs.sb.blocksFor(size) > m.maxBlocks(in.fs.sb) {
+	if in.fs.sb.blocksFor(size) > m.maxBlocks() {
 		return errFileTooBig
 	}
 	shorter := min(in.size(), size)
@@ -230,15 +229,22 @@ func (in *inode) truncate(size int64) error {
 	return in.clearTail(m, shorter)
 }
 
-// settle frees the blocks behind the end that a truncated file kept for being rewritten.
+// unsettled says whether there is anything for settle to do.
+func (in *inode) unsettled() bool { return in.stale || in.m != nil && in.m.changed && in.m.extents }
+
+// settle frees the blocks behind the end that a truncated file kept for being
+// rewritten, and packs its extent tree.
 func (in *inode) settle() error {
 	m, err := in.blocks()
 	if err != nil {
 		return err
 	}
-	if err := in.release(m.cut(uint32(in.fs.sb.blocksFor(in.size())), maxLogical)); err != nil {
-		return err
+	if in.stale {
+		if err := in.release(m.cut(uint32(in.fs.sb.blocksFor(in.size())), maxLogical)); err != nil {
+			return err
+		}
 	}
+	m.pack()
 	if err := in.store(); err != nil {
 		return err
 	}
