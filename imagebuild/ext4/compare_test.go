@@ -3,6 +3,7 @@ package ext4
 import (
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"time"
@@ -25,6 +26,9 @@ func load(f *FS) (model, error) {
 		if th == nil {
 			th = &thing{mode: fi.Mode(), uid: st.UID, gid: st.GID, rdev: st.Rdev, atime: st.Atime, mtime: st.Mtime}
 			inodes[st.Ino] = th
+			if th.xattrs, err = xattrsOf(f, name); err != nil {
+				return err
+			}
 			switch {
 			case th.isFile():
 				p, err := f.ReadFile(name)
@@ -76,6 +80,9 @@ func (m model) compare(f *FS, inodeSize int) error {
 		if !sameTime(st.Mtime, th.mtime, unit) || !sameTime(st.Atime, th.atime, unit) {
 			return fmt.Errorf("%q: times %v, %v, want %v, %v", name, st.Mtime, st.Atime, th.mtime, th.atime)
 		}
+		if have, err := xattrsOf(f, name); err != nil || !maps.Equal(have, th.xattrs) {
+			return fmt.Errorf("%q: attributes %q, %v, want %q", name, have, err, th.xattrs)
+		}
 		switch {
 		case read[th]:
 		case th.isFile():
@@ -96,6 +103,22 @@ func (m model) compare(f *FS, inodeSize int) error {
 		err = fmt.Errorf("%d names, the model has %d", seen, len(m))
 	}
 	return err
+}
+
+func xattrsOf(f *FS, name string) (map[string]string, error) {
+	names, err := f.Llistxattr(name)
+	if err != nil {
+		return nil, err
+	}
+	out := map[string]string{}
+	for _, n := range names {
+		value, err := f.Lgetxattr(name, n)
+		if err != nil {
+			return nil, err
+		}
+		out[n] = string(value)
+	}
+	return out, nil
 }
 
 func (m model) compareFile(f *FS, name string, size int64) error {
@@ -134,6 +157,9 @@ func (m model) compareHost(dir string, mounted bool) error {
 		}
 		seen++
 		err = th.compareHost(p, mounted)
+		if err == nil && mounted {
+			err = compareHostXattrs(p, th.xattrs)
+		}
 		if err == nil && th.isFile() && !(mounted && read[th]) {
 			read[th] = true
 			err = th.content.compareHost(p)

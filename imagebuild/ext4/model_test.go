@@ -17,6 +17,7 @@ type thing struct {
 	target       string // of a symbolic link
 	rdev         uint64
 	atime, mtime time.Time
+	xattrs       map[string]string
 	names        int // 0 once it is removed, which open files may outlive
 }
 
@@ -33,7 +34,7 @@ func (t *thing) isSymlink() bool { return t.mode.Type() == fs.ModeSymlink }
 type model map[string]*thing
 
 func newThing(mode fs.FileMode) *thing {
-	return &thing{mode: mode, atime: testTime(), mtime: testTime()}
+	return &thing{mode: mode, atime: testTime(), mtime: testTime(), xattrs: map[string]string{}}
 }
 
 func (m model) children(dir string) []string {
@@ -212,4 +213,29 @@ func (m model) alter(name string, follow bool, fn func(*thing)) (func(), error) 
 		return nil, fs.ErrNotExist
 	}
 	return func() { fn(m[name]) }, nil
+}
+
+// setxattr sets an attribute, in a file system whose blocks have room for
+// attributes of the given number of bytes.
+func (m model) setxattr(name, attr, value string, room int) (func(), error) {
+	apply, err := m.alter(name, false, func(t *thing) { t.xattrs[attr] = value })
+	switch {
+	case err != nil:
+		return nil, err
+	case strings.HasPrefix(attr, "user.") && !m[name].isFile() && !m[name].isDir():
+		return nil, fs.ErrPermission
+	case len(value) > room:
+		return nil, ErrXattrSpace
+	}
+	return apply, nil
+}
+
+func (m model) removexattr(name, attr string) (func(), error) {
+	apply, err := m.alter(name, false, func(t *thing) { delete(t.xattrs, attr) })
+	if err == nil {
+		if _, ok := m[name].xattrs[attr]; !ok {
+			return nil, ErrNoXattr
+		}
+	}
+	return apply, err
 }

@@ -85,7 +85,8 @@ func (s *session) run() {
 	s.large = s.oneIn(3, "large")
 	kinds := []func(){
 		s.put, s.put, s.put, s.openLater, s.openLater, s.use, s.use, s.use, s.use, s.mkdir, s.symlink, s.mknod,
-		s.remove, s.remove, s.remove, s.rename, s.rename, s.link, s.chmod, s.chown, s.chtimes, s.crowd, s.sync, s.reopen, s.fill,
+		s.remove, s.remove, s.remove, s.rename, s.rename, s.link, s.chmod, s.chown, s.chtimes, s.setxattr, s.setxattr, s.removexattr,
+		s.crowd, s.sync, s.reopen, s.fill,
 	}
 	if rapid.Bool().Draw(s.t, "tight") {
 		s.fill()

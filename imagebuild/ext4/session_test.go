@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"os"
 	"path"
 	"slices"
@@ -401,6 +402,35 @@ func (s *session) chtimes() {
 	atime, mtime := moment("atime"), moment("mtime")
 	apply, want := s.m.alter(name, false, func(t *thing) { t.atime, t.mtime = atime, mtime })
 	s.do(fmt.Sprintf("lchtimes %q", name), 0, apply, want, func() error { return s.f.Lchtimes(name, time.Time{}, atime, mtime) })
+}
+
+// capability is cap_net_raw, as setcap(8) writes it: the kernel looks into this attribute.
+const capability = "\x01\x00\x00\x02\x00\x20\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00"
+
+func (s *session) setxattr() {
+	name := s.anyName(nil)
+	attr := rapid.SampledFrom([]string{"user.a", "user." + strings.Repeat("n", 100), "trusted.t", "security.capability"}).Draw(s.t, "attr")
+	// All the attributes of a file fit into one block, but for those that fit nowhere.
+	room := s.f.sb.blockSize
+	n := rapid.SampledFrom([]int{0, 1, 3, 4, 20, 60, 100, room / 6, room / 4, room + s.f.sb.inodeSize}).Draw(s.t, "length")
+	value := string(noise(n, 5))
+	if attr == "security.capability" {
+		value = capability
+	}
+	apply, want := s.m.setxattr(name, attr, value, room)
+	s.do(fmt.Sprintf("setxattr %q %q of %d bytes", name, attr, len(value)), 0, apply, want, func() error {
+		return s.f.Lsetxattr(name, attr, []byte(value))
+	})
+}
+
+func (s *session) removexattr() {
+	name := s.anyName(func(t *thing) bool { return len(t.xattrs) > 0 })
+	attr := "user.none"
+	if th := s.m[name]; th != nil && len(th.xattrs) > 0 {
+		attr = rapid.SampledFrom(slices.Sorted(maps.Keys(th.xattrs))).Draw(s.t, "attr")
+	}
+	apply, want := s.m.removexattr(name, attr)
+	s.do(fmt.Sprintf("removexattr %q %q", name, attr), 0, apply, want, func() error { return s.f.Lremovexattr(name, attr) })
 }
 
 // crowd adds and removes many entries of one directory, so that indexes come
