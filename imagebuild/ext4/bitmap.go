@@ -52,7 +52,7 @@ func freeRun(p []byte, from, to, want, most uint32) (at, n uint32, ok bool) {
 // never written has one that follows from where its structures are.
 func (g group) blockBits() ([]byte, error) {
 	if g.flags()&groupBlockUninit != 0 {
-		return g.initialBlockBits()
+		return g.initialBlockBits(), nil
 	}
 	b, err := g.fs.block(g.blockBitmap())
 	if err != nil {
@@ -74,38 +74,39 @@ func (g group) editBlockBits() ([]byte, error) {
 		}
 		return g.fs.edit(b), nil
 	}
-	bits, err := g.initialBlockBits()
-	if err != nil {
-		return nil, err
-	}
 	b, err := g.fs.fresh(g.blockBitmap())
 	if err != nil {
 		return nil, err
 	}
 	g.setFlags(g.flags() &^ groupBlockUninit)
-	copy(b.data, bits)
+	copy(b.data, g.initialBlockBits())
 	return b.data, nil
 }
 
 // initialBlockBits computes the bitmap of a group in which nothing but the
 // file system's own structures is in use.
-func (g group) initialBlockBits() ([]byte, error) {
-	sb := g.fs.sb
-	p := make([]byte, sb.blockSize)
-	start, n := sb.groupStart(g.num), sb.groupBlocks(g.num)
-	setBits(p, 0, min(sb.groupSuperBlocks(g.num), n), true)
-	for _, r := range []blockRange{
+func (g group) initialBlockBits() []byte {
+	return g.fs.sb.groupBits(g.num, []blockRange{
 		{g.blockBitmap(), g.blockBitmap() + 1},
 		{g.inodeBitmap(), g.inodeBitmap() + 1},
-		{g.inodeTable(), g.inodeTable() + uint64(sb.inodeTableBlocks())},
-	} {
+		{g.inodeTable(), g.inodeTable() + uint64(g.fs.sb.inodeTableBlocks())},
+	})
+}
+
+// groupBits computes the bitmap of group g in which nothing is in use but the
+// copies at its beginning and what of used lies in it.
+func (sb *superblock) groupBits(g uint32, used []blockRange) []byte {
+	p := make([]byte, sb.blockSize)
+	start, n := sb.groupStart(g), sb.groupBlocks(g)
+	setBits(p, 0, min(sb.groupSuperBlocks(g), n), true)
+	for _, r := range used {
 		from, to := max(r.from, start), min(r.to, start+uint64(n))
 		if from < to {
 			setBits(p, uint32(from-start), uint32(to-from), true)
 		}
 	}
 	setBits(p, n, uint32(sb.blockSize)*8-n, true)
-	return p, nil
+	return p
 }
 
 func (g group) verifyBitmap(b *buffer, what string, size uint32, lo, hi int) error {

@@ -33,6 +33,14 @@ type txn struct {
 	// it is looked up. Those in removed stop being files when it succeeds.
 	inodes  map[uint32]*inode
 	removed []*inode
+	// before is how the file system was, if the operation made it larger.
+	before *shape
+}
+
+// shape is how far the file system reaches, and which blocks are its own structures.
+type shape struct {
+	sb     *superblock
+	system []blockRange
 }
 
 type undo struct {
@@ -124,6 +132,9 @@ func (fs *FS) update(fn func() error) error {
 }
 
 func (fs *FS) rollback() {
+	if before := fs.tx.before; before != nil {
+		fs.sb, fs.system = before.sb, before.system
+	}
 	for _, u := range slices.Backward(fs.tx.undo) {
 		copy(u.b.data, u.data)
 		u.b.dirty, u.b.verified, u.b.tx = u.dirty, u.verified, 0
@@ -147,8 +158,8 @@ func (fs *FS) trim() error {
 	return nil
 }
 
-// flush writes back what changed, in the order of blocks, and of each block
-// only the bytes from the first to the last that differ.
+// flush writes back what changed, in the order of blocks but the superblock
+// last: cut off midway, a file system that grows still has its old size.
 func (fs *FS) flush() error {
 	var dirty []*buffer
 	for _, b := range fs.cache {
@@ -156,33 +167,37 @@ func (fs *FS) flush() error {
 			dirty = append(dirty, b)
 		}
 	}
+	super := superblockOffset / uint64(fs.sb.blockSize)
 	slices.SortFunc(dirty, func(a, b *buffer) int {
-		if a.blk < b.blk {
+		if a.blk != super && (b.blk == super || a.blk < b.blk) {
 			return -1
 		}
 		return 1
 	})
 	old := make([]byte, fs.sb.blockSize)
 	for _, b := range dirty {
-		off := int64(b.blk) * int64(fs.sb.blockSize)
-		if err := fs.readStorage(old, off); err != nil {
+		if err := fs.writeChanged(b.data, old, int64(b.blk)*int64(fs.sb.blockSize)); err != nil {
 			return err
-		}
-		lo, hi := 0, len(old)
-		for lo < hi && old[lo] == b.data[lo] {
-			lo++
-		}
-		for lo < hi && old[hi-1] == b.data[hi-1] {
-			hi--
-		}
-		if lo < hi {
-			if err := fs.writeStorage(b.data[lo:hi], off+int64(lo)); err != nil {
-				return err
-			}
 		}
 		b.dirty = false
 	}
 	return nil
+}
+
+// writeChanged writes p to byte off of the file system, from the first to the
+// last byte that differs from what is there. It reads that into old, which is as long.
+func (fs *FS) writeChanged(p, old []byte, off int64) error {
+	if err := fs.readStorage(old, off); err != nil || bytes.Equal(p, old) {
+		return err
+	}
+	lo, hi := 0, len(old)
+	for old[lo] == p[lo] {
+		lo++
+	}
+	for old[hi-1] == p[hi-1] {
+		hi--
+	}
+	return fs.writeStorage(p[lo:hi], off+int64(lo))
 }
 
 // readStorage fills p from byte off of the file system.

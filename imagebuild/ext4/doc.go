@@ -70,6 +70,17 @@
 // nor needs the file system to be one that this package can write. Its verdict
 // is that of e2fsck -fn.
 //
+// # Growing
+//
+// [FS.Grow] makes a file system larger, up to the size that Open was given. New
+// groups keep their structures together in the first of each flex_bg, backups
+// follow sparse_super or sparse_super2, and all copies are brought up to date,
+// as resize2fs and the kernel's online resizer would leave them. Descriptors
+// fill the blocks of the resize inode; when these are used up, or never were
+// there, the file system goes over to meta_bg. With metadata_csum or uninit_bg
+// new inode tables stay uninitialised, for the kernel to clear in its own time;
+// otherwise they are cleared, which costs nothing where the storage reads as zeros.
+//
 // # Names
 //
 // Names are paths of io/fs: slash-separated, relative to the file system's

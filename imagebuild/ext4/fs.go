@@ -35,6 +35,7 @@ type FS struct {
 	storage  io.ReaderAt
 	writable io.WriterAt
 	start    int64
+	size     int64 // bytes from start on that the file system may grow into
 	sb       *superblock
 	time     time.Time
 	readOnly bool
@@ -66,7 +67,7 @@ func Open(b backend.Storage, start, size int64, o Options) (*FS, error) {
 		return nil, fmt.Errorf("open ext4 file system at byte %d: %w", start, err)
 	}
 	f := &FS{
-		storage: b, start: start, readOnly: o.ReadOnly, time: o.Time,
+		storage: b, start: start, size: size, readOnly: o.ReadOnly, time: o.Time,
 		cache: map[uint64]*buffer{}, open: map[uint32]*inode{},
 		alloc: allocator{next: map[uint32]uint64{}},
 	}

@@ -46,7 +46,7 @@ func (fs *FS) group(g uint32) (group, error) {
 	if g >= fs.sb.groups {
 		return group{}, corrupt("group descriptors", 0, 0, "group %d of %d is referred to", g, fs.sb.groups)
 	}
-	per := uint32(fs.sb.blockSize / fs.sb.descSize)
+	per := fs.sb.descsPerBlock()
 	b, err := fs.block(fs.sb.descBlock(g / per))
 	if err != nil {
 		return group{}, err
@@ -146,7 +146,7 @@ func (fs *FS) checkGroups() error {
 			own = append(own, blockRange{start, min(start+uint64(sup), sb.blocks)})
 		}
 		system = append(system, own...)
-		if n%1024 == 1023 {
+		if n%1024 == 1023 && fs.tx == nil {
 			if err := fs.trim(); err != nil {
 				return err
 			}

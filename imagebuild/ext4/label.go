@@ -120,7 +120,7 @@ func (f *FS) editSupers(fn func(d []byte)) error {
 // descriptors, as far as they were right by the old superblock.
 func (f *FS) resealBackupDescs(old *superblock) error {
 	size := f.sb.descSize
-	per := uint32(f.sb.blockSize / size)
+	per := f.sb.descsPerBlock()
 	for i := range f.sb.descBlocks() {
 		for _, blk := range f.sb.descBackups(i) {
 			b, err := f.block(blk)
@@ -143,17 +143,17 @@ func (f *FS) resealBackupDescs(old *superblock) error {
 // descBackups are the blocks that hold copies of the i-th block of group descriptors.
 func (sb *superblock) descBackups(i uint32) []uint64 {
 	var out []uint64
-	if !sb.hasIncompat(incompatMetaBG) || i < sb.firstMetaBG {
+	per := sb.descsPerBlock()
+	if meta := sb.hasIncompat(incompatMetaBG); !meta || i < sb.firstMetaBG {
 		for g := uint32(1); g < sb.groups; g++ {
-			if sb.hasSuper(g) {
+			if sb.hasSuper(g) && !(meta && g/per >= sb.firstMetaBG) {
 				out = append(out, sb.groupStart(g)+1+uint64(i))
 			}
 		}
 		return out
 	}
-	per := uint32(sb.blockSize / sb.descSize)
-	for _, g := range []uint32{i*per + 1, i*per + per - 1} {
-		if g < sb.groups {
+	for _, r := range []uint32{1, per - 1} {
+		if g := i*per + r; r > 0 && r < per && g < sb.groups {
 			blk := sb.groupStart(g)
 			if sb.hasSuper(g) {
 				blk++

@@ -60,10 +60,12 @@ type superblock struct {
 	inodesPerGroup uint32
 	inodeSize      int
 	descSize       int
+	revision       uint32
 	groups         uint32
 	firstIno       uint32
 	reservedGDT    uint32
 	firstMetaBG    uint32
+	flexGroups     uint32 // groups whose structures lie together
 	backupBGs      [2]uint32
 	state          uint16
 	lastOrphan     uint32
@@ -120,13 +122,13 @@ func parseSuperblock(p []byte, size int64) (*superblock, error) {
 		sb.hashSeed[i] = u32(0xEC + 4*i)
 	}
 	sb.firstIno, sb.inodeSize = goodOldFirstIno, goodOldInodeSize
-	switch rev := u32(sbRevision); rev {
+	switch sb.revision = u32(sbRevision); sb.revision {
 	case 0:
 		sb.compat, sb.incompat, sb.roCompat = 0, 0, 0
 	case 1:
 		sb.firstIno, sb.inodeSize = u32(sbFirstIno), int(u16(sbInodeSize))
 	default:
-		return bad("revision is %d, only 0 and 1 are known", rev)
+		return bad("revision is %d, only 0 and 1 are known", sb.revision)
 	}
 	if err := sb.checkReadable(); err != nil {
 		return nil, err
@@ -182,13 +184,17 @@ func parseSuperblock(p []byte, size int64) (*superblock, error) {
 	if sb.inodesPerGroup == 0 || sb.inodesPerGroup%8 != 0 || sb.inodesPerGroup > uint32(sb.blockSize)*8 {
 		return bad("%d inodes a group, should be a multiple of 8 up to %d", sb.inodesPerGroup, sb.blockSize*8)
 	}
-	groups := (sb.blocks - uint64(sb.firstData) + uint64(sb.blocksPerGroup) - 1) / uint64(sb.blocksPerGroup)
+	groups := sb.groupsFor(sb.blocks)
 	if groups*uint64(sb.inodesPerGroup) != uint64(sb.inodes) {
 		return bad("%d inodes, but %d groups of %d", sb.inodes, groups, sb.inodesPerGroup)
 	}
 	sb.groups = uint32(groups)
 	if sb.firstIno < goodOldFirstIno || sb.firstIno > sb.inodes {
 		return bad("first inode for files is %d of %d", sb.firstIno, sb.inodes)
+	}
+	sb.flexGroups = 1
+	if l := p[0x174]; sb.hasIncompat(incompatFlexBG) && l < 32 {
+		sb.flexGroups = 1 << l
 	}
 	if sb.reservedGDT > uint32(sb.blockSize)/4 {
 		return bad("%d blocks reserved for group descriptors", sb.reservedGDT)
@@ -199,9 +205,12 @@ func parseSuperblock(p []byte, size int64) (*superblock, error) {
 	return sb, nil
 }
 
+// descsPerBlock is how many group descriptors one block holds: with meta_bg, a set.
+func (sb *superblock) descsPerBlock() uint32 { return uint32(sb.blockSize / sb.descSize) }
+
 // descBlocks is the number of blocks that hold group descriptors.
 func (sb *superblock) descBlocks() uint32 {
-	per := uint32(sb.blockSize / sb.descSize)
+	per := sb.descsPerBlock()
 	return (sb.groups + per - 1) / per
 }
 
@@ -210,12 +219,17 @@ func (sb *superblock) descBlock(i uint32) uint64 {
 	if !sb.hasIncompat(incompatMetaBG) || i < sb.firstMetaBG {
 		return uint64(sb.firstData) + 1 + uint64(i)
 	}
-	g := i * uint32(sb.blockSize/sb.descSize)
+	g := i * sb.descsPerBlock()
 	b := sb.groupStart(g)
 	if sb.hasSuper(g) {
 		b++
 	}
 	return b
+}
+
+// groupsFor is how many groups there are in a file system of so many blocks.
+func (sb *superblock) groupsFor(blocks uint64) uint64 {
+	return (blocks - uint64(sb.firstData) + uint64(sb.blocksPerGroup) - 1) / uint64(sb.blocksPerGroup)
 }
 
 // groupStart is the first block of group g.
@@ -257,7 +271,7 @@ func (sb *superblock) groupSuperBlocks(g uint32) uint32 {
 	if sb.hasSuper(g) {
 		n = 1
 	}
-	per := uint32(sb.blockSize / sb.descSize)
+	per := sb.descsPerBlock()
 	if !sb.hasIncompat(incompatMetaBG) || g/per < sb.firstMetaBG {
 		if n == 0 {
 			return 0

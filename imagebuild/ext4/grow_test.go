@@ -1,0 +1,111 @@
+package ext4
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"testing"
+)
+
+// growLayouts are the layouts that file systems are grown on: each begins with
+// 64 MiB, and some are made to run out of what mkfs prepared for growing.
+func growLayouts() []layout {
+	all := slices.DeleteFunc(layouts(), func(l layout) bool { return len(l.tune) > 0 }) // hashes make no difference
+	all = append(all,
+		layout{"no-resize_inode", []string{"-b", "1024", "-O", "^resize_inode,64bit,metadata_csum"}, "", nil},
+		layout{"few-reserved", []string{"-b", "1024", "-O", "^64bit,metadata_csum", "-E", "resize=600000"}, "", nil},
+		layout{"few-reserved-uninit", []string{"-b", "1024", "-O", "64bit,^metadata_csum,uninit_bg,^flex_bg", "-E", "resize=600000"}, "", nil},
+		layout{"every-group", []string{"-b", "2048", "-O", "^sparse_super,^resize_inode,^64bit"}, "", nil},
+		layout{"meta_bg-32", []string{"-b", "1024", "-O", "meta_bg,^resize_inode,^64bit,^metadata_csum"}, "", nil},
+		layout{"meta_bg-sparse2", []string{"-b", "1024", "-O", "meta_bg,^resize_inode,64bit,sparse_super2"}, "", nil},
+		layout{"flex-1", []string{"-b", "1024", "-G", "1"}, "", nil},
+		layout{"flex-64", []string{"-b", "2048", "-G", "64", "-O", "^metadata_csum,^64bit"}, "", nil},
+		layout{"packed", []string{"-b", "1024", "-E", "packed_meta_blocks=1", "-i", "65536"}, "", nil},
+		layout{"many-inodes", []string{"-b", "1024", "-i", "1024"}, "", nil},
+		layout{"small-groups", []string{"-b", "4096", "-g", "2048", "-O", "metadata_csum"}, "", nil},
+	)
+	for i := range all {
+		all[i].size = "64M"
+	}
+	return all
+}
+
+// growSizes are the steps in which a file system is grown: to the end a few
+// blocks into the last group, in the middle of one, far beyond what is there.
+// Only the Raspberry Pi's own go all the way, unless EXT4_TEST_SLOW is set: what
+// takes long is e2fsck's walk through the 5000 groups that small blocks make of 40 GiB.
+func growSizes(name string) []int64 {
+	sizes := []int64{64<<20 + 5<<10, 111<<20 + 300<<10, 1<<30 + 77<<20}
+	switch {
+	case os.Getenv("EXT4_TEST_SLOW") != "":
+		return append(sizes, 6<<30+1, 40<<30)
+	case name == "stretch", name == "bookworm", name == "trixie", name == "64k":
+		return append(sizes, 40<<30)
+	}
+	return sizes
+}
+
+// TestGrow grows file systems of every kind step by step, with edits before and after each.
+func TestGrow(t *testing.T) {
+	dir := tree(t)
+	for _, l := range growLayouts() {
+		t.Run(l.name, func(t *testing.T) {
+			t.Parallel()
+			img := mkfs(t, l, dir)
+			sizes := growSizes(l.name)
+			for i, size := range sizes {
+				f := growImage(t, img, size)
+				name := fmt.Sprintf("grown-%d", i)
+				if err := f.Mkdir(name); err != nil {
+					t.Fatal(err)
+				}
+				for j := range 5 {
+					put(t, f, fmt.Sprintf("%s/%d", name, j), noise(j*20000, uint32(i)))
+				}
+				if err := f.Remove("big/a-file-with-a-name-000" + fmt.Sprint(i) + ".conf"); err != nil {
+					t.Fatal(err)
+				}
+				want := digest(t, f)
+				if err := f.Close(); err != nil {
+					t.Fatal(err)
+				}
+				fsck(t, img)
+				compareDigests(t, want, digest(t, openImage(t, img, true)))
+			}
+		})
+	}
+}
+
+// growImage lengthens the image, with some bytes of no use at its end, and grows the file system in it.
+func growImage(t testing.TB, img string, size int64) *FS {
+	t.Helper()
+	if err := os.Truncate(img, size+1000); err != nil {
+		t.Fatal(err)
+	}
+	f := openImage(t, img, false)
+	if err := errors.Join(tryPut(f, "before", noise(50000, 3)), f.Remove("before")); err != nil {
+		t.Fatal(err)
+	}
+	before, want := f.Info(), digest(t, f)
+	if err := f.Grow(size + 1000); err != nil {
+		t.Fatal(err)
+	}
+	if now := f.Info(); now.Blocks < before.Blocks || now.FreeBlocks < before.FreeBlocks {
+		t.Fatalf("%+v, before %+v", now, before)
+	}
+	compareDigests(t, want, digest(t, f))
+	return f
+}
+
+func compareDigests(t testing.TB, want, got map[string]string) {
+	t.Helper()
+	for name := range want {
+		if got[name] != want[name] {
+			t.Fatalf("%s: %s, want %s", name, got[name], want[name])
+		}
+	}
+	if len(got) > len(want) {
+		t.Fatalf("%d files, want %d", len(got), len(want))
+	}
+}
