@@ -42,6 +42,8 @@ func (p *progress) update(step string, done, total int64) {
 			progressbar.OptionFullWidth(),
 			progressbar.OptionThrottle(100_000_000), // 0.1 s
 			progressbar.OptionClearOnFinish(),
+			// A bar without a total would else be drawn again after its end.
+			progressbar.OptionSetSpinnerChangeInterval(0),
 		)
 	}
 	// The bar cannot fail but for a terminal that is gone.
