@@ -261,6 +261,7 @@ func (in *inode) freeInode() error {
 	}
 	clear(fs.edit(b)[off : off+fs.sb.inodeSize])
 	delete(fs.tx.inodes, in.ino)
+	delete(fs.kept, in.ino)
 	if fs.open[in.ino] == in {
 		fs.tx.removed = append(fs.tx.removed, in)
 	}

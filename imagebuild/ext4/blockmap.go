@@ -71,6 +71,9 @@ func (in *inode) blocks() (*blockMap, error) {
 		}
 	}
 	in.m = m
+	if in.isDir() && in.fs.kept != nil {
+		in.fs.kept[in.ino] = in
+	}
 	return m, nil
 }
 

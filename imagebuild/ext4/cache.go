@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"io"
+	"maps"
 	"slices"
 
 	"github.com/diskfs/go-diskfs/filesystem"
@@ -12,6 +13,11 @@ import (
 // cacheLimit is how many bytes of metadata are held between operations.
 const cacheLimit = 16 << 20
 
+const (
+	maxKept  = 16 // directories whose block maps are held between operations
+	maxSpare = 16 // blocks that are held for taking operations back
+)
+
 // buffer is one block of metadata. Its data is changed only through FS.edit
 // and FS.fresh, which keep what is needed to take the change back.
 type buffer struct {
@@ -19,6 +25,7 @@ type buffer struct {
 	data     []byte
 	dirty    bool
 	verified bool // the checksum was found right, or does not exist
+	used     bool // since the cache was trimmed
 	tx       uint64
 }
 
@@ -53,6 +60,7 @@ type undo struct {
 // block returns block blk, from the cache or from the storage.
 func (fs *FS) block(blk uint64) (*buffer, error) {
 	if b, ok := fs.cache[blk]; ok {
+		b.used = true
 		return b, nil
 	}
 	if blk >= fs.sb.blocks {
@@ -70,10 +78,22 @@ func (fs *FS) block(blk uint64) (*buffer, error) {
 func (fs *FS) edit(b *buffer) []byte {
 	if b.tx != fs.txID {
 		b.tx = fs.txID
-		fs.tx.undo = append(fs.tx.undo, undo{b, bytes.Clone(b.data), b.dirty, b.verified})
+		fs.tx.undo = append(fs.tx.undo, undo{b, fs.copyOf(b.data), b.dirty, b.verified})
 	}
 	b.dirty = true
 	return b.data
+}
+
+// copyOf returns a copy of a block, in what an earlier operation kept for that if there is any.
+func (fs *FS) copyOf(data []byte) []byte {
+	n := len(fs.spare) - 1
+	if n < 0 {
+		return bytes.Clone(data)
+	}
+	p := fs.spare[n]
+	fs.spare = fs.spare[:n]
+	copy(p, data)
+	return p
 }
 
 // fresh returns a buffer of zeros for block blk, whatever the block held.
@@ -127,6 +147,9 @@ func (fs *FS) update(fn func() error) error {
 		in.removed = true
 		delete(fs.open, in.ino)
 	}
+	for _, u := range fs.tx.undo[:min(len(fs.tx.undo), maxSpare-len(fs.spare))] {
+		fs.spare = append(fs.spare, u.data)
+	}
 	fs.tx = nil
 	return fs.trim()
 }
@@ -143,18 +166,30 @@ func (fs *FS) rollback() {
 		}
 	}
 	fs.tx = nil
+	clear(fs.kept)
 	fs.reloadOpen()
 }
 
-// trim keeps the cache within its limit. No buffer may be in use.
+// trim keeps the cache within its limit: it drops what was not used since it
+// did so before, or everything if that is not enough. No buffer may be in use.
 func (fs *FS) trim() error {
-	if len(fs.cache)*fs.sb.blockSize <= cacheLimit {
+	if len(fs.kept) > maxKept {
+		clear(fs.kept)
+	}
+	limit := cacheLimit / fs.sb.blockSize
+	if len(fs.cache) <= limit {
 		return nil
 	}
 	if err := fs.flush(); err != nil {
 		return err
 	}
-	clear(fs.cache)
+	maps.DeleteFunc(fs.cache, func(_ uint64, b *buffer) bool { return !b.used })
+	if len(fs.cache) > limit/2 {
+		clear(fs.cache)
+	}
+	for _, b := range fs.cache {
+		b.used = false
+	}
 	return nil
 }
 

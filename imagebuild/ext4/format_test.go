@@ -4,13 +4,11 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 )
 
 func TestRefusals(t *testing.T) {
@@ -134,69 +132,6 @@ func TestDeepExtentTree(t *testing.T) {
 				t.Errorf("%d blocks free after removal, %d before", now, free)
 			}
 			fsck(t, img)
-		})
-	}
-}
-
-func TestLargeDirectory(t *testing.T) {
-	for _, l := range []layout{
-		{"1k", []string{"-b", "1024", "-N", "40000", "-O", "metadata_csum"}, "96M", nil},
-		{"4k", []string{"-b", "4096", "-N", "40000", "-O", "^metadata_csum,^64bit"}, "96M", nil},
-	} {
-		t.Run(l.name, func(t *testing.T) {
-			t.Parallel()
-			img := mkfs(t, l, "")
-			f := openImage(t, img, false)
-			if err := f.Mkdir("d"); err != nil {
-				t.Fatal(err)
-			}
-			const n = 20000
-			name := func(i int) string { return fmt.Sprintf("d/%d-%s", i, strings.Repeat("x", i%90)) }
-			var half time.Duration
-			start := time.Now()
-			for i := range n {
-				if err := f.Symlink("x", name(i)); err != nil {
-					t.Fatal(err)
-				}
-				if i == n/2 {
-					half = time.Since(start)
-				}
-			}
-			t.Logf("the first half took %v, the second %v", half, time.Since(start)-half)
-			if err := f.Sync(); err != nil {
-				t.Fatal(err)
-			}
-			fsck(t, img)
-			if l.name == "1k" {
-				out := runTool(t, "debugfs", "-R", "htree_dump /d", img)
-				if !strings.Contains(out, "Indirect levels: 1") {
-					t.Errorf("the index did not grow to a second level:\n%.500s", out)
-				}
-			}
-			for i := range n {
-				if i%3 != 0 {
-					if err := f.Remove(name(i)); err != nil {
-						t.Fatal(err)
-					}
-				}
-			}
-			if err := f.Close(); err != nil {
-				t.Fatal(err)
-			}
-			fsck(t, img)
-			f = openImage(t, img, true)
-			entries, err := f.ReadDir("d")
-			if err != nil || len(entries) != (n+2)/3 {
-				t.Errorf("%d entries, %v", len(entries), err)
-			}
-			for _, i := range []int{0, 3, 9999, 19998} {
-				if _, err := f.Lstat(name(i)); err != nil {
-					t.Error(err)
-				}
-			}
-			if _, err := f.Lstat(name(1)); !errors.Is(err, fs.ErrNotExist) {
-				t.Errorf("a removed entry: %v", err)
-			}
 		})
 	}
 }

@@ -46,6 +46,8 @@ type FS struct {
 	tx     *txn
 	txID   uint64
 	open   map[uint32]*inode // inodes of open files
+	kept   map[uint32]*inode // directories whose maps were needed lately
+	spare  [][]byte
 	alloc  allocator
 
 	recovery Recovery
@@ -68,7 +70,7 @@ func Open(b backend.Storage, start, size int64, o Options) (*FS, error) {
 	}
 	f := &FS{
 		storage: b, start: start, size: size, readOnly: o.ReadOnly, time: o.Time,
-		cache: map[uint64]*buffer{}, open: map[uint32]*inode{},
+		cache: map[uint64]*buffer{}, open: map[uint32]*inode{}, kept: map[uint32]*inode{},
 		alloc: allocator{next: map[uint32]uint64{}},
 	}
 	if start < 0 || size < superblockOffset+superblockSize {
@@ -305,7 +307,7 @@ func (f *FS) Close() error {
 	}
 	err := f.sync()
 	f.closed = true
-	f.cache = nil
+	f.cache, f.kept = nil, nil
 	return err
 }
 

@@ -113,9 +113,12 @@ func (fs *FS) inode(ino uint32) (*inode, error) {
 			return in, nil
 		}
 	}
-	in := &inode{fs: fs, ino: ino}
-	if err := in.load(); err != nil {
-		return nil, err
+	in, ok := fs.kept[ino]
+	if !ok {
+		in = &inode{fs: fs, ino: ino}
+		if err := in.load(); err != nil {
+			return nil, err
+		}
 	}
 	if fs.tx != nil {
 		fs.tx.inodes[ino] = in
