@@ -5,10 +5,14 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
+
+	"github.com/diskfs/go-diskfs/backend"
 )
 
 // orphanImage is an image with the files one to four, of which debugfs changes
@@ -176,4 +180,82 @@ func TestOrphanFile(t *testing.T) {
 			t.Errorf("%s: it was written to", what)
 		}
 	}
+}
+
+// recorder is a storage that remembers where it was written to.
+type recorder struct {
+	backend.Storage
+	target backend.WritableFile
+	writes []int64
+}
+
+func (r *recorder) Writable() (w backend.WritableFile, err error) {
+	r.target, err = r.Storage.Writable()
+	return struct {
+		backend.File
+		io.WriterAt
+	}{r.Storage, r}, err
+}
+
+func (r *recorder) WriteAt(p []byte, off int64) (int, error) {
+	r.writes = append(r.writes, off)
+	return r.target.WriteAt(p, off)
+}
+
+// TestManyOrphans has orphans whose inodes fill more blocks than the cache
+// holds. The journal is replayed, and emptied, before any of them is written:
+// whenever that is cut off, what is left can be recovered again.
+func TestManyOrphans(t *testing.T) {
+	const n, first, step, bs = 300, 300, 256, 65536 // a block holds 256 inodes
+	img := mkfs(t, layout{"", []string{"-b", "65536", "-g", "2048", "-N", "100000", "-O", "^metadata_csum,^uninit_bg", "-J", "size=64"}, "256M", nil}, "")
+	f := openImage(t, img, true)
+	target := int64(f.sb.blocks-2) * bs
+	var script bytes.Buffer
+	fmt.Fprintf(&script, "ssv last_orphan %d\n", first)
+	inGroup := map[uint32]uint32{}
+	for i := range uint32(n) {
+		ino, next := first+i*step, first+(i+1)*step
+		if i == n-1 {
+			next = 0
+		}
+		fmt.Fprintf(&script, "seti <%d>\nsif <%d> mode 0100600\nsif <%d> dtime %d\n", ino, ino, ino, next)
+		inGroup[(ino-1)/f.sb.inodesPerGroup]++
+	}
+	for num := range uint32(2) { // which seti leaves alone
+		g, err := f.group(num)
+		if err != nil {
+			t.Fatal(err)
+		}
+		fmt.Fprintf(&script, "set_bg %d free_inodes_count %d\n", num, g.freeInodes()-inGroup[num])
+	}
+	content := filepath.Join(t.TempDir(), "content")
+	if err := os.WriteFile(content, noise(bs, 1), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	fmt.Fprintf(&script, "jo -c\njw -b %d %s\njc\n", target/bs, content)
+	commands := filepath.Join(t.TempDir(), "commands")
+	if err := os.WriteFile(commands, script.Bytes(), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	runTool(t, "debugfs", "-w", "-f", commands, img)
+	st, size := storage(t, img)
+	rec := &recorder{Storage: st}
+	f, err := Open(rec, 0, size, Options{Time: testTime()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r, want := f.Recovery(), (Recovery{Transactions: 1, Blocks: 1, Removed: n}); r != want {
+		t.Errorf("recovered %+v, want %+v", r, want)
+	}
+	if want := []int64{target, journalBlock(t, img, 0)}; len(rec.writes) < n || !slices.Equal(rec.writes[:2], want) {
+		t.Errorf("%d writes, the first are %d, want %d", len(rec.writes), rec.writes[:2], want)
+	}
+	if err := f.Close(); err != nil {
+		t.Fatal(err)
+	}
+	p := make([]byte, bs)
+	if _, err := st.ReadAt(p, target); err != nil || !bytes.Equal(p, noise(bs, 1)) {
+		t.Errorf("block %d does not hold what the journal did (%v)", target/bs, err)
+	}
+	fsck(t, img)
 }

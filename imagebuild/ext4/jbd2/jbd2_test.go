@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"testing"
@@ -87,8 +88,7 @@ func TestReplay(t *testing.T) {
 			if kind == "end" {
 				break
 			}
-			state := [3]any{want, history, revoked}
-			want, history = clone(want), clone(history)
+			wantBefore, revokedBefore := maps.Clone(want), revoked
 			var list []content
 			for range rapid.IntRange(0, min(left-3, 70)).Draw(t, "writes") {
 				c := content{rapid.SampledFrom(targets).Draw(t, "target"), bytes.Repeat([]byte{byte(rapid.IntRange(0, 255).Draw(t, "byte"))}, testBlock)}
@@ -129,7 +129,7 @@ func TestReplay(t *testing.T) {
 			if kind == "torn commit" && incompat&incompatAsyncCommit != 0 && (v1 || w.sums()) {
 				w.data[int(w.commit())*testBlock+commitChecksum] ^= 1
 			}
-			want, history, revoked = state[0].(map[uint64]string), state[1].(map[uint64]int), state[2].(int)
+			want, revoked = wantBefore, revokedBefore
 			break
 		}
 		l, got, err := replayed(w.data)
@@ -154,14 +154,6 @@ func TestReplay(t *testing.T) {
 // need is how many blocks the list takes.
 func need(w *writer, list []content) int {
 	return len(list) + (len(list)+w.perDescriptor()-1)/w.perDescriptor()
-}
-
-func clone[V any](m map[uint64]V) map[uint64]V {
-	out := map[uint64]V{}
-	for k, v := range m {
-		out[k] = v
-	}
-	return out
 }
 
 // three is a journal of three transactions, from block 1 on: a descriptor, data

@@ -209,11 +209,11 @@ var errOutside = errors.New("read outside of the journal")
 // reader reads the journal data.
 func reader(data []byte) ReadFunc {
 	return func(n uint32, p []byte) error {
-		if off := int64(n) * int64(len(p)); off+int64(len(p)) > int64(len(data)) {
+		off := int64(n) * int64(len(p))
+		if off+int64(len(p)) > int64(len(data)) {
 			return errOutside
-		} else {
-			copy(p, data[off:])
 		}
+		copy(p, data[off:])
 		return nil
 	}
 }
