@@ -269,3 +269,51 @@ func TestFastCommits(t *testing.T) {
 		t.Error("it was written to")
 	}
 }
+
+// TestJournaledSuperblock has a superblock in the journal. It counts, but not
+// for what is known of errors, and not if it is another file system's.
+func TestJournaledSuperblock(t *testing.T) {
+	for _, c := range []struct {
+		name   string
+		change func(super []byte)
+		want   string // of the error, or ""
+	}{
+		{"label", func(p []byte) { copy(p[sbLabel:], "journaled") }, ""},
+		{"magic number", func(p []byte) { p[0x38] = 0 }, "this is no ext4 file system"},
+		{"errors", func(p []byte) { p[0x3A] |= stateErrors }, "errors recorded by the kernel"},
+		{"feature", func(p []byte) { p[sbROCompat+1] |= 2 }, "bigalloc"},
+		{"journal", func(p []byte) { p[0xE0] = 11 }, "that of another file system"},
+		{"length", func(p []byte) { p[7] = 1 }, "the image is truncated"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			img := mkfs(t, layout{"", []string{"-b", "1024", "-O", "^64bit,^metadata_csum"}, "16M", nil}, "")
+			super := readAllOf(t, img)[superblockOffset:][:superblockSize]
+			c.change(super)
+			file := filepath.Join(t.TempDir(), "super")
+			commands := filepath.Join(t.TempDir(), "commands")
+			if err := errors.Join(os.WriteFile(file, super, 0o600),
+				os.WriteFile(commands, []byte("ssv error_count 7\njo\njw -b 1 "+file+"\njc\n"), 0o600)); err != nil {
+				t.Fatal(err)
+			}
+			runTool(t, "debugfs", "-w", "-f", commands, img)
+			data := readAllOf(t, img)
+			before := bytes.Clone(data)
+			f, err := Open(newMemory(data), 0, int64(len(data)), Options{})
+			if c.want != "" {
+				if err == nil || !strings.Contains(err.Error(), c.want) {
+					t.Errorf("%v, want one that names %q", err, c.want)
+				}
+				if !bytes.Equal(before, data) {
+					t.Error("it was written to")
+				}
+				return
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			if n := data[superblockOffset+sbErrors]; f.Label() != "journaled" || n != 7 {
+				t.Errorf("label %q, %d errors", f.Label(), n)
+			}
+		})
+	}
+}
