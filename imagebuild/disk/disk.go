@@ -1,7 +1,8 @@
 // Package disk reads the partition table of an image and finds, by what they hold,
 // the partition that a Raspberry Pi boots from and the one with the root file system.
+// It makes the last partition larger, and changes nothing else.
 //
-// The tables, MBR and GPT, are read by go-diskfs. This package decides which of
+// The tables, MBR and GPT, are read and written by go-diskfs. This package decides which of
 // them counts, as Linux does: a GPT only where the MBR announces one, which
 // go-diskfs does not ask. It checks what go-diskfs takes on trust, since an image
 // may have been cut off or tampered with: the size of the GPT's array of entries,
@@ -37,6 +38,8 @@ type Disk struct {
 	Partitions []Partition
 
 	storage backend.Storage
+	size    int64 // of the image, in bytes
+	sector  int64 // that the table counts in, in bytes
 }
 
 // Partition is a partition of an image.
@@ -69,7 +72,7 @@ func Open(b backend.Storage, size int64) (*Disk, error) {
 	if _, err := f.ReadAt(first, 0); err != nil {
 		return nil, fmt.Errorf("failed to read the partition table: %w", err)
 	}
-	d := &Disk{storage: b}
+	d := &Disk{storage: b, size: size, sector: sectorSize}
 	var err error
 	if announcesGPT(first) {
 		err = d.readGPT(f, size)
@@ -145,7 +148,7 @@ func (d *Disk) readGPT(f file, size int64) error {
 		return fmt.Errorf("the partition table is a GPT of which only the copy at the end of the image is sound; " +
 			"Linux would not find its partitions: repair it with sgdisk --load-backup or gdisk")
 	}
-	d.Table, d.ID = "gpt", strings.ToLower(t.UUID())
+	d.Table, d.ID, d.sector = "gpt", strings.ToLower(t.UUID()), block
 	last := uint64(size / block)
 	for _, p := range t.Partitions {
 		if p.End < p.Start || p.Start == 0 {
