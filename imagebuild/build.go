@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"github.com/piimg/piimg/imagebuild/ext4"
 	"github.com/piimg/piimg/imagebuild/layer"
 	"github.com/piimg/piimg/imagebuild/nodes"
 	"github.com/piimg/piimg/imagebuild/plan"
@@ -104,7 +105,7 @@ func (p *prepared) noticePlans(notice func(string)) {
 func (p *prepared) makeLayers(ctx context.Context, jobs int) ([]*output, error) {
 	shared, own := plan.Split(p.plans)
 	if err := p.apply(ctx, p.base, shared); err != nil {
-		return nil, err
+		return nil, forWantOfRoom(err)
 	}
 	outputs := make([]*output, len(p.chosen))
 	for i := range outputs {
@@ -117,10 +118,18 @@ func (p *prepared) makeLayers(ctx context.Context, jobs int) ([]*output, error) 
 			err = p.verify(ctx, outputs[i].layer, p.plans[k].Edits)
 		}
 		if err != nil {
-			return fmt.Errorf("%s: %w", p.plans[k].Node, err)
+			return forWantOfRoom(fmt.Errorf("%s: %w", p.plans[k].Node, err))
 		}
 		return nil
 	})
+}
+
+// forWantOfRoom adds what helps where the root file system is too small.
+func forWantOfRoom(err error) error {
+	if errors.Is(err, ext4.ErrNoSpace) || errors.Is(err, ext4.ErrNoInodes) {
+		return fmt.Errorf("%w; image.rootSize in nodes.yaml makes it larger", err)
+	}
+	return err
 }
 
 func (p *prepared) apply(ctx context.Context, l *layer.Layer, edits []plan.Edit) error {
@@ -160,14 +169,14 @@ func (p *prepared) writeImages(ctx context.Context, o Options, outputs []*output
 		return nil, err
 	}
 	for i, out := range outputs {
-		s, err := sink.CreateRaw(imagePath(o.Out, p.hostname(i)), p.image.Size())
+		s, err := sink.CreateRaw(imagePath(o.Out, p.hostname(i)), p.base.Size())
 		if err != nil {
 			return nil, err
 		}
 		defer s.Abort()
 		out.sink = s
 	}
-	err := writeAll(ctx, p.image, outputs, o.Jobs, func(done, total int64) {
+	err := writeAll(ctx, p.image, p.base.Size(), outputs, o.Jobs, func(done, total int64) {
 		o.Progress(stepWriting, done, total)
 	})
 	if err != nil {

@@ -36,10 +36,10 @@ func KindOf(err error) Kind {
 	return KindOther
 }
 
-// as marks err, if it is one, as being of a kind.
+// as marks err, if it is one, as being of a kind, unless something in it has one already.
 func (k Kind) as(err error) error {
-	if err == nil {
-		return nil
+	if err == nil || KindOf(err) != KindOther {
+		return err
 	}
 	return &Error{Kind: k, Err: err}
 }

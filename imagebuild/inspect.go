@@ -147,7 +147,11 @@ func inspectSystem(l *layer.Layer) (*raspios.Facts, error) {
 	if err != nil {
 		return nil, err
 	}
-	fs, err := parts.open(l, true, time.Time{})
+	// As for writing, so that what the journal holds counts; it is replayed in the layer.
+	fs, err := parts.open(l, false, time.Time{})
+	if err != nil {
+		fs, err = parts.open(l, true, time.Time{})
+	}
 	if err != nil {
 		return nil, err
 	}

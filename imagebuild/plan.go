@@ -18,10 +18,13 @@ type Plans struct {
 	Base  BaseReport  `json:"base"`
 	Time  time.Time   `json:"time"` // of everything that the build would change
 	Plans []plan.Plan `json:"plans"`
+	// Ranges says how much of the image the plans change.
+	Ranges Ranges `json:"ranges"`
 }
 
-// Plan makes the plans of the chosen nodes and writes nothing: where there is
-// no secrets file, what derives from it is derived from a placeholder.
+// Plan makes the plans of the chosen nodes, applies them in memory, and writes
+// nothing: where there is no secrets file, what derives from it is derived from
+// a placeholder.
 func Plan(ctx context.Context, o Options) (_ *Plans, err error) {
 	o = o.withDefaults()
 	p, err := prepare(ctx, o, func(path, cluster string) (*secrets.Secrets, error) {
@@ -35,11 +38,21 @@ func Plan(ctx context.Context, o Options) (_ *Plans, err error) {
 	if err != nil {
 		return nil, err
 	}
-	out := &Plans{Base: p.baseReport(), Time: p.time}
-	for _, i := range p.chosen {
-		out.Plans = append(out.Plans, p.plans[i])
+	defer func() { err = errors.Join(err, p.close()) }()
+	outputs, err := p.makeLayers(ctx, o.Jobs)
+	defer func() { err = errors.Join(err, closeLayers(outputs)) }()
+	if err != nil {
+		return nil, KindPlan.as(err)
 	}
-	return out, p.close()
+	out := &Plans{
+		Base: p.baseReport(), Time: p.time,
+		Ranges: Ranges{Size: RangeSize, Shared: countRanges(p.base), Nodes: map[string]int{}},
+	}
+	for k, i := range p.chosen {
+		out.Plans = append(out.Plans, p.plans[i])
+		out.Ranges.Nodes[p.plans[i].Node] = countRanges(outputs[k].layer)
+	}
+	return out, nil
 }
 
 // WriteText prints the plans for people. The form may change.

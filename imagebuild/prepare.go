@@ -26,7 +26,7 @@ type prepared struct {
 	secrets *secrets.Secrets
 	image   *source.Image
 	sha256  string       // of the base image as it is packed
-	base    *layer.Layer // over the image, nothing changed yet
+	base    *layer.Layer // over the image, until plans are applied at most replayed and enlarged
 	parts   partitions
 	used    int64 // bytes that the base's two file systems use
 	facts   *raspios.Facts
@@ -122,10 +122,16 @@ func (p *prepared) openImage(ctx context.Context, o Options) (err error) {
 	if p.parts, err = locate(p.base); err != nil {
 		return fmt.Errorf("%s: %w", path, err)
 	}
+	if err := p.enlarge(); err != nil {
+		return fmt.Errorf("%s: %w", path, err)
+	}
 	// As for writing: what cannot be edited is refused here, with the base's name.
 	fs, err := p.parts.open(p.base, false, time.Time{})
 	if err != nil {
 		return fmt.Errorf("%s: %w", path, err)
+	}
+	if err := p.grow(fs); err != nil {
+		return fmt.Errorf("%s: %w", path, errors.Join(err, fs.close()))
 	}
 	if p.facts, err = raspios.Detect(fs.boot, fs.root); err != nil {
 		return fmt.Errorf("%s: %w", path, errors.Join(err, fs.close()))

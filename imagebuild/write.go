@@ -11,6 +11,9 @@ import (
 // pieceSize is how much of a changed stretch a worker patches at a time, in bytes.
 const pieceSize = 1 << 20
 
+// tailSize is how much of an enlarged image's end is passed on at a time, in bytes.
+const tailSize = 64 << 20
+
 // output is one node's image on its way from the base to its sink.
 type output struct {
 	layer *layer.Layer
@@ -50,20 +53,33 @@ func (o *output) takePiece(c source.Chunk, off int64, buf []byte) error {
 	return err
 }
 
-// writeAll feeds every output from one pass over the base.
-func writeAll(ctx context.Context, image *source.Image, outputs []*output, jobs int, progress func(done, total int64)) error {
+// writeAll feeds every output from one pass over the base, and then with the
+// zeros that make an image of size bytes of it.
+func writeAll(ctx context.Context, image *source.Image, size int64, outputs []*output, jobs int, progress func(done, total int64)) error {
 	bufs := make([][]byte, min(jobs, len(outputs)))
 	for i := range bufs {
 		bufs[i] = make([]byte, pieceSize)
 	}
-	return image.Scan(ctx, func(c source.Chunk) error {
+	take := func(c source.Chunk) error {
 		err := parallel(jobs, len(outputs), func(worker, i int) error {
 			return outputs[i].take(c, bufs[worker])
 		})
 		if err != nil {
 			return err
 		}
-		progress(c.Off+c.Len, image.Size())
+		progress(c.Off+c.Len, size)
 		return nil
-	})
+	}
+	if err := image.Scan(ctx, take); err != nil {
+		return err
+	}
+	for off := image.Size(); off < size; off += tailSize {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		if err := take(source.Chunk{Off: off, Len: min(tailSize, size-off)}); err != nil {
+			return err
+		}
+	}
+	return nil
 }

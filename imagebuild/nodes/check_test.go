@@ -74,9 +74,11 @@ func TestValues(t *testing.T) {
 		"gateway": {cluster("network: 10.0.0.0/24, gateway"), []string{"10.0.0.1", "10.0.0.254"}, []string{"10.0.0.0", "10.0.0.255", "10.0.1.1", "x", "::1"}},
 		"dns":     {cluster("dns"), []string{"[]", "[1.1.1.1]", "[1.1.1.1, 9.9.9.9]"}, []string{"1.1.1.1", "[a]", "[1.1.1.1, 1.1.1.1]", "[127.0.0.1]", "[0.0.0.0]", "[224.0.0.1]", "[255.255.255.255]"}},
 		"image": {"image: %s\ncluster: {name: c}\nnodes: [{hostname: n, user: " + key + "}]\n",
-			[]string{"{path: a.img}", "{path: ~/a.img}", "{path: /a.img, sha256: " + strings.Repeat("aB", 32) + "}", "{url: https://example.org/a.img.xz, sha256: " + strings.Repeat("0f", 32) + "}"},
+			[]string{"{path: a.img}", "{path: ~/a.img}", "{path: /a.img, sha256: " + strings.Repeat("aB", 32) + "}", "{url: https://example.org/a.img.xz, sha256: " + strings.Repeat("0f", 32) + "}",
+				"{path: a, rootSize: 4GiB}", "{path: a, rootSize: 4096 MiB}", "{path: a, rootSize: 32GB}", "{path: a, rootSize: 2TiB}"},
 			[]string{"{}", "a.img", "{path: \"\"}", "{path: https://a/b.img}", "{path: a, sha256: abc}", "{path: a, sha256: \"sha256:" + strings.Repeat("0f", 32) + "\"}", "{url: https://a/b.img}", "{url: http://a/b, sha256: " + strings.Repeat("0f", 32) + "}",
-				"{url: ftp://a/b, sha256: " + strings.Repeat("0f", 32) + "}", "{url: https://, sha256: " + strings.Repeat("0f", 32) + "}", "{url: https://a, sha256: " + strings.Repeat("0f", 32) + "}", "{url: https://me:pw@a/b, sha256: " + strings.Repeat("0f", 32) + "}", "{path: a, url: https://a/b, sha256: " + strings.Repeat("0f", 32) + "}", "{path: ~root/a.img}"}},
+				"{url: ftp://a/b, sha256: " + strings.Repeat("0f", 32) + "}", "{url: https://, sha256: " + strings.Repeat("0f", 32) + "}", "{url: https://a, sha256: " + strings.Repeat("0f", 32) + "}", "{url: https://me:pw@a/b, sha256: " + strings.Repeat("0f", 32) + "}", "{path: a, url: https://a/b, sha256: " + strings.Repeat("0f", 32) + "}", "{path: ~root/a.img}",
+				"{path: a, rootSize: 4}", "{path: a, rootSize: 4G}", "{path: a, rootSize: -4GiB}", "{path: a, rootSize: 0GiB}", "{path: a, rootSize: 1.5GiB}", "{path: a, rootSize: \"\"}", "{path: a, rootSize: 04GiB}", "{path: a, rootSize: 9999999TiB}", "{path: a, rootSize: [4GiB]}"}},
 		"nodes": {head + "nodes: %s\n", []string{"[{hostname: n, user: " + key + "}]"}, []string{"[]", "{}", "[n]", "[{}]", "~", "[{hostname: n, user: " + key + "}, {hostname: n, user: " + key + "}]"}},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -26,6 +26,9 @@ type Image struct {
 	Path   string // absolute
 	URL    string // https only
 	SHA256 string // 64 lower-case hex digits or empty; never empty with URL
+	// RootSize is what the root partition is enlarged to, in bytes, a multiple of
+	// 1 MiB; 0 leaves it as it is.
+	RootSize int64
 }
 
 // Cluster is what the nodes have in common.

@@ -25,9 +25,10 @@ type document struct {
 }
 
 type imageDoc struct {
-	Path   text `json:"path,omitempty" alias:"file,source" jsonschema_description:"The image file: .img, or packed as .img.xz, .zip, .img.gz or .img.zst. Relative to the folder of this file; ~ is the home folder."`
-	URL    text `json:"url,omitempty" alias:"uri,link" jsonschema_description:"Where to download the image from; https only. Needs sha256."`
-	SHA256 text `json:"sha256,omitempty" alias:"sha,hash,checksum,sha256sum,digest" jsonschema_description:"The SHA-256 of the file as it is downloaded, in hex. Optional for a path."`
+	Path     text `json:"path,omitempty" alias:"file,source" jsonschema_description:"The image file: .img, or packed as .img.xz, .zip, .img.gz or .img.zst. Relative to the folder of this file; ~ is the home folder."`
+	URL      text `json:"url,omitempty" alias:"uri,link" jsonschema_description:"Where to download the image from; https only. Needs sha256."`
+	SHA256   text `json:"sha256,omitempty" alias:"sha,hash,checksum,sha256sum,digest" jsonschema_description:"The SHA-256 of the file as it is downloaded, in hex. Optional for a path."`
+	RootSize text `json:"rootSize,omitempty" alias:"size,root_size,disksize,imagesize" jsonschema:"example=4GiB" jsonschema_description:"What the root partition is enlarged to, such as 4GiB or 4096MiB, for nodes that get more than the image has room for. Without it nothing is enlarged: the system itself takes all of its card when it boots first."`
 }
 
 type clusterDoc struct {

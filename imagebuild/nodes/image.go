@@ -1,8 +1,11 @@
 package nodes
 
 import (
+	"math"
+	"math/bits"
 	"net/url"
 	"regexp"
+	"strconv"
 	"strings"
 )
 
@@ -29,6 +32,9 @@ func (c *checker) image(v value[imageDoc]) Image {
 	}
 	if d.SHA256.Set() {
 		im.SHA256 = c.sha256(d.SHA256)
+	}
+	if d.RootSize.Set() {
+		im.RootSize = c.byteSize(d.RootSize)
 	}
 	if d.URL.Given() && !d.Path.Given() && !d.SHA256.Given() {
 		c.fail(at(v), "add sha256: as it is published beside the image", "a download needs its sha256")
@@ -89,4 +95,32 @@ func (c *checker) sha256(v text) string {
 			"the hash must have 64 hex digits, and has %d characters", len([]rune(v.V)))
 	}
 	return ""
+}
+
+// sizePattern is a size in bytes with its unit: powers of 1024, or of 1000 as
+// those who sell cards count.
+const sizePattern = `^([1-9][0-9]{0,6}) ?([MGT])(i?)B$`
+
+var sizeRE = regexp.MustCompile(sizePattern)
+
+// byteSize returns a size in bytes, of whole MiB.
+func (c *checker) byteSize(v text) int64 {
+	m := sizeRE.FindStringSubmatch(v.V)
+	if m == nil {
+		c.fail(at(v), "write a number and a unit, such as 4GiB, 4096MiB or 4GB", "%q is not a size", v.V)
+		return 0
+	}
+	n, _ := strconv.ParseUint(m[1], 10, 64) // the pattern lets no other through
+	unit := uint64(1000)
+	if m[3] != "" {
+		unit = 1024
+	}
+	for range strings.Index("MGT", m[2]) + 2 {
+		var over uint64
+		if over, n = bits.Mul64(n, unit); over != 0 || n > math.MaxInt64 {
+			c.fail(at(v), "", "%q is more than any disk has", v.V)
+			return 0
+		}
+	}
+	return int64(n) >> 20 << 20
 }

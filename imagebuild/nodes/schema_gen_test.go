@@ -114,6 +114,7 @@ func (imageDoc) JSONSchemaExtend(s *jsonschema.Schema) {
 	prop(s, "path").MinLength = ptr(1)
 	prop(s, "url").Pattern = `^[Hh][Tt][Tt][Pp][Ss]://[^@\s#]+$`
 	prop(s, "sha256").Pattern = sha256Pattern
+	prop(s, "rootSize").Pattern = sizePattern
 	exactlyOne(s, []string{"path"}, []string{"url", "sha256"})
 }
 
