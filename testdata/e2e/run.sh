@@ -5,8 +5,8 @@
 # the results; runs e2fsck, fsck.fat and piimg check on them; compares every file that
 # the plan does not name with the base's; boots one node under QEMU, on a network without a
 # way out and with the clock of a board that has none (2000-01-01), and looks at it
-# from inside, before and after a reboot. Last, a node whose base has the first-boot
-# program of the published images (it grows the root and changes the disk's id).
+# from inside, before and after a reboot. Last, a node with rootSize whose base has the
+# first-boot program of the published images (it grows the root and changes the disk's id).
 # Prints one PASS or FAIL line a check; exit status 1 if any failed.
 #
 #   PIIMG            the program under test            (default bin/piimg)
@@ -66,13 +66,13 @@ build_time=$(date +%s)
 export SOURCE_DATE_EPOCH=$build_time
 [ -e "$work/key" ] || ssh-keygen -q -t ed25519 -N '' -C e2e -f "$work/key"
 user_of() { if [ "$1" = bookworm ]; then echo nook; else echo pi; fi; }
-write_nodes() { # write_nodes BASE USER
+write_nodes() { # write_nodes BASE USER [ROOTSIZE]
 	mkdir -p "$work/overlay/root/opt/e2e" "$work/overlay/boot"
 	printf '#!/bin/sh\necho a tool\n' >"$work/tool"
 	echo 'from the overlay' >"$work/overlay/root/opt/e2e/note"
 	echo 'from the overlay' >"$work/overlay/boot/note.txt"
 	cat <<-YAML
-		image: {path: $1}
+		image: {path: $1${3:+, rootSize: $3}}
 		cluster:
 		  name: e2e
 		  network: 10.0.2.0/24
@@ -292,8 +292,11 @@ first_boot() {
 	e2fsck -fn "$(root_at "$img")" >/dev/null 2>&1 || die "the base with $init is not clean"
 	mtype -i "$(boot_drive "$img")" ::/cmdline.txt | tr -d '\r' | sed "1s#\$# quiet init=$init#" >"$work/cmdline"
 	mcopy -o -i "$(boot_drive "$img")" "$work/cmdline" ::/cmdline.txt
-	write_nodes "$img" "$user" >"$work/$era-first/nodes.yaml"
+	# Enlarged by piimg, then by the first boot: one must not stand in the other's way.
+	write_nodes "$img" "$user" 2200MiB >"$work/$era-first/nodes.yaml"
 	check "$vm: build" build "$work/$era-first/nodes.yaml" "$work/$era-first/out"
+	check "$vm: the root is enlarged" [ "$(part_field "$work/$era-first/out/tom-nook.img" 2 size)" = $((2200 * 2048)) ]
+	check "$vm: e2fsck -fn" clean_root "$work/$era-first/out/tom-nook.img"
 	old=$(disk_id "$img")
 	check "$vm: the built image has the base's disk id" [ "$(disk_id "$work/$era-first/out/tom-nook.img")" = "$old" ]
 	vms+=("$vm")
