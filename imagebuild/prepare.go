@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/piimg/piimg/imagebuild/disk"
+	"github.com/piimg/piimg/imagebuild/ext4"
 	"github.com/piimg/piimg/imagebuild/layer"
 	"github.com/piimg/piimg/imagebuild/nodes"
 	"github.com/piimg/piimg/imagebuild/plan"
@@ -129,6 +130,10 @@ func (p *prepared) openImage(ctx context.Context, o Options) (err error) {
 	fs, err := p.parts.open(p.base, false, time.Time{})
 	if err != nil {
 		return fmt.Errorf("%s: %w", path, err)
+	}
+	if r := fs.root.Recovery(); r != (ext4.Recovery{}) {
+		o.Notice(fmt.Sprintf("%s was not unmounted cleanly: replayed %d transactions of its journal, removed %d files without a name, and cut %d files to their size",
+			path, r.Transactions, r.Removed, r.Truncated))
 	}
 	if err := p.grow(fs); err != nil {
 		return fmt.Errorf("%s: %w", path, errors.Join(err, fs.close()))
