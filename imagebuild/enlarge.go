@@ -60,7 +60,7 @@ func (p *prepared) grow(fs *filesystems) error {
 	if p.config.Image.RootSize == 0 {
 		return nil
 	}
-	if err := error(nil); err != nil {
+	if err := fs.root.Grow(p.parts.root.Size); err != nil {
 		return KindConfig.as(fmt.Errorf("%s: image.rootSize: %w", p.config.Path, err))
 	}
 	return nil
