@@ -339,7 +339,8 @@ func (in *inode) time(off, extra int) time.Time {
 	return time.Unix(sec, nsec).UTC()
 }
 
-// setTime encodes t: what the inode has no room for is cut to the nearest that fits.
+// setTime encodes t. What the inode has no room for becomes the nearest that
+// fits: December 1901, and January 2038 in inodes of 128 bytes, May 2446 in others.
 func (in *inode) setTime(off, extra int, t time.Time) {
 	if !in.reaches(off + 4) {
 		return
@@ -350,10 +351,13 @@ func (in *inode) setTime(off, extra int, t time.Time) {
 	if wide {
 		last = 1<<34 - 1 - 1<<31
 	}
-	sec = min(max(sec, -1<<31), last)
+	nsec := uint32(t.Nanosecond())
+	if cut := min(max(sec, -1<<31), last); cut != sec {
+		sec, nsec = cut, 0
+	}
 	in.put32(off, uint32(sec))
 	if wide {
-		in.put32(extra, uint32((sec-int64(int32(sec)))>>32&3)|uint32(t.Nanosecond())<<2)
+		in.put32(extra, uint32((sec-int64(int32(sec)))>>32&3)|nsec<<2)
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"testing/fstest"
 )
@@ -157,5 +158,54 @@ func TestSymlinks(t *testing.T) {
 	}
 	if fi, err := f.Lstat("dangling"); err != nil || fi.Mode().Type() != fs.ModeSymlink {
 		t.Errorf("dangling: %v, %v", fi, err)
+	}
+}
+
+// TestPaths asks for files by names of all kinds.
+func TestPaths(t *testing.T) {
+	f := openImage(t, mkfs(t, layouts()[1], tree(t)), false)
+	for target, link := range map[string]string{
+		"etc/": "slash", "etc/hostname/": "no-dir", "/": "top", "..": "above", "etc/./../etc//deep": "winding", "b": "a", "a": "b",
+		"etc/hostname/..": "through-file", "nothing/..": "through-nothing",
+	} {
+		if err := f.Symlink(target, link); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for name, want := range map[string]error{
+		".": nil, "etc/hostname": nil, "slash/hostname": nil, "top/top/top/etc": nil, "above/etc/hostname": nil, "winding/er/data": nil,
+		"slash": nil, "no-dir": errNotDir, "through-file": errNotDir, "through-nothing": fs.ErrNotExist, "a": errLoop, "a/x": errLoop,
+		"etc/hostname/x": errNotDir, "etc/nothing": fs.ErrNotExist, "nothing/x": fs.ErrNotExist, "etc/": fs.ErrInvalid, "/etc": fs.ErrInvalid,
+		"": fs.ErrInvalid, "etc/../etc": fs.ErrInvalid, "./etc": fs.ErrInvalid, "etc//hostname": fs.ErrInvalid, "a\x00b": fs.ErrInvalid,
+		strings.Repeat("n", 256): errNameTooLong, strings.Repeat("top/", 40) + "etc": nil, strings.Repeat("top/", 41) + "etc": errLoop,
+	} {
+		if _, err := f.Stat(name); !errors.Is(err, want) {
+			t.Errorf("%q: %v, want %v", name, err, want)
+		}
+	}
+	// What changes something also takes a leading slash.
+	if err := errors.Join(f.Mkdir("/etc/new"), f.Rename("/slash", "/etc/new/slash"), f.Remove("/etc/new/slash"), f.Remove("etc/new")); err != nil {
+		t.Error(err)
+	}
+	for _, err := range []error{f.Mkdir("/"), f.Remove("/"), f.Rename("/", "x"), f.Rename("etc", "/"), f.Mkdir("etc/new/"), f.Mkdir("../x")} {
+		if err == nil {
+			t.Error("an operation that must fail was done")
+		}
+	}
+}
+
+// TestBigalloc reads what has clusters of several blocks. With blocks of 1 KiB
+// its groups begin with the boot sector.
+func TestBigalloc(t *testing.T) {
+	dir := tree(t)
+	for _, size := range []string{"1024", "4096"} {
+		img := mkfs(t, layout{"", []string{"-b", size, "-O", "bigalloc"}, "64M", nil}, dir)
+		st, n := storage(t, img)
+		var u *UnsupportedError
+		if _, err := Open(st, 0, n, Options{}); !errors.As(err, &u) || u.Features[0] != "bigalloc" {
+			t.Errorf("open for writing: %v", err)
+		}
+		f := openImage(t, img, true)
+		compareTree(t, f, dir)
 	}
 }

@@ -217,10 +217,10 @@ func (sb *superblock) descBlocks() uint32 {
 // descBlock is where the i-th block of group descriptors lies.
 func (sb *superblock) descBlock(i uint32) uint64 {
 	if !sb.hasIncompat(incompatMetaBG) || i < sb.firstMetaBG {
-		return uint64(sb.firstData) + 1 + uint64(i)
+		return uint64(sb.firstData) + uint64(sb.superLead(0)) + 1 + uint64(i)
 	}
 	g := i * sb.descsPerBlock()
-	b := sb.groupStart(g)
+	b := sb.groupStart(g) + uint64(sb.superLead(g))
 	if sb.hasSuper(g) {
 		b++
 	}
@@ -264,12 +264,21 @@ func isPower(n, base uint32) bool {
 	return n == 1
 }
 
+// superLead is how many blocks lie before the superblock in group g: one where
+// bigalloc lets the groups begin with block 0, and that is the boot sector's.
+func (sb *superblock) superLead(g uint32) uint32 {
+	if g == 0 && sb.firstData == 0 && sb.blockSize == superblockOffset {
+		return 1
+	}
+	return 0
+}
+
 // groupSuperBlocks is how many blocks at the start of group g hold copies of
 // the superblock and the group descriptors, and room for more descriptors.
 func (sb *superblock) groupSuperBlocks(g uint32) uint32 {
-	n := uint32(0)
+	n := sb.superLead(g)
 	if sb.hasSuper(g) {
-		n = 1
+		n++
 	}
 	per := sb.descsPerBlock()
 	if !sb.hasIncompat(incompatMetaBG) || g/per < sb.firstMetaBG {

@@ -378,6 +378,24 @@ func TestTimes(t *testing.T) {
 	for _, l := range []layout{layouts()[1], {"128", []string{"-t", "ext2", "-I", "128"}, "16M", nil}} {
 		f := openImage(t, mkfs(t, l, tree(t)), false)
 		ns := f.Info().InodeSize > 128
+		early, late := time.Unix(-1<<31, 0), time.Unix(1<<34-1<<31-1, 0)
+		if !ns {
+			late = time.Unix(1<<31-1, 0)
+		}
+		for given, want := range map[time.Time]time.Time{
+			time.Date(1850, 1, 1, 1, 1, 1, 1, time.UTC): early, time.Date(3000, 1, 1, 1, 1, 1, 1, time.UTC): late, late: late,
+		} {
+			if err := f.Chtimes("etc", given, given, given); err != nil {
+				t.Fatal(err)
+			}
+			fi, err := f.Stat("etc")
+			if err != nil {
+				t.Fatal(err)
+			}
+			if s := fi.Sys().(*Stat); !s.Mtime.Equal(want) || !s.Atime.Equal(want) || ns && !s.Crtime.Equal(want) {
+				t.Errorf("%s: %v became %+v, want %v", l.name, given, s, want.UTC())
+			}
+		}
 		for _, want := range []time.Time{
 			time.Unix(0, 0), time.Unix(1<<31-1, 999999999), time.Unix(1<<31, 1), time.Unix(1<<33, 5), time.Unix(-5, 7), time.Unix(-1<<31, 0),
 		} {
