@@ -13,7 +13,7 @@ RACE       ?= ./imagebuild/layer ./imagebuild/source ./imagebuild/sink
 RACETESTS  ?= TestBuild(Only|Interrupted)
 FUZZTIME   ?= 30s
 
-.PHONY: help build test lint demo bench e2e crash reproducible fuzz soak fixtures release clean
+.PHONY: help build test lint demo bench bench-ext4 e2e crash reproducible fuzz soak fixtures release clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -31,10 +31,10 @@ test: ## install the tools that the tests compare with, then go vet and all test
 
 lint: ## gofmt, go vet (three systems), staticcheck, shellcheck
 	@files=$$(git ls-files '*.go' | xargs gofmt -l); [ -z "$$files" ] || { echo "gofmt would change:"; echo "$$files"; exit 1; }
-	$(GO) vet ./...
+	$(GO) vet ./... ./testdata/bench/ext4
 	GOOS=darwin $(GO) vet ./...
 	GOOS=windows $(GO) vet ./...
-	CGO_ENABLED=0 $(GO) run $(STATICCHECK) ./...
+	CGO_ENABLED=0 $(GO) run $(STATICCHECK) ./... ./testdata/bench/ext4
 	testdata/scripts.sh | xargs shellcheck
 
 demo: build ## build three nodes into demo/ from a small image: no root, no download
@@ -62,6 +62,9 @@ crash: ## kill QEMU guests while they write, and recover what they leave
 
 bench: build ## seven nodes of a real-size image, beside a loop-mount script (root)
 	testdata/bench/run.sh
+
+bench-ext4: ## the ext4 editor beside debugfs -w and a loop mount (root)
+	testdata/bench/ext4.sh
 
 fixtures: ## make the small images of testdata/images again
 	testdata/images/make.sh
