@@ -88,6 +88,9 @@ func (s *session) run() {
 		s.remove, s.remove, s.remove, s.rename, s.rename, s.link, s.chmod, s.chown, s.chtimes, s.setxattr, s.setxattr, s.removexattr,
 		s.crowd, s.sync, s.reopen, s.fill,
 	}
+	if s.oneIn(4, "other") {
+		kinds = append(kinds, s.grow, s.identify)
+	}
 	if rapid.Bool().Draw(s.t, "tight") {
 		s.fill()
 		kinds = append(kinds, s.fill, s.fill, s.fill)

@@ -32,6 +32,7 @@ type session struct {
 	f       *FS
 	m       model
 	handles []*handle
+	grown   bool
 	// large says that files of gigabytes may be made, nearly all holes.
 	large bool
 
@@ -493,6 +494,47 @@ func (s *session) fill() {
 	if h != nil {
 		s.close(len(s.handles) - 1)
 	}
+}
+
+// grow enlarges the image and the file system in it, once.
+func (s *session) grow() {
+	if s.grown {
+		return
+	}
+	s.grown = true
+	s.reopen()
+	fi, err := os.Stat(s.img)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	room := fi.Size() * 4
+	size := fi.Size() + rapid.Int64Range(0, room-fi.Size()).Draw(s.t, "more")
+	s.calls++
+	if err := s.f.Close(); err != nil {
+		s.t.Fatalf("close before growing: %v", err)
+	}
+	if err := os.Truncate(s.img, room); err != nil {
+		s.t.Fatal(err)
+	}
+	s.open()
+	if err := s.f.Grow(size); err != nil {
+		s.t.Fatalf("grow from %d to %d bytes: %v", fi.Size(), size, err)
+	}
+}
+
+// identify gives the file system another name, and another UUID.
+func (s *session) identify() {
+	label := rapid.StringMatching(`[a-z]{0,16}`).Draw(s.t, "label")
+	s.do(fmt.Sprintf("label %q", label), 0, func() {}, nil, func() error { return s.f.SetLabel(label) })
+	if got := s.f.Label(); got != label {
+		s.t.Fatalf("label is %q, want %q", got, label)
+	}
+	uuid := [16]byte(noise(16, rapid.Uint32().Draw(s.t, "uuid")))
+	var want error
+	if s.f.sb.hasIncompat(incompatEAInode) && !s.f.sb.metadataCsum() {
+		want = &UnsupportedError{}
+	}
+	s.do("set the UUID", 0, func() {}, want, func() error { return s.f.SetUUID(uuid) })
 }
 
 func (s *session) sync() {
