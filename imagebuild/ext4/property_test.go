@@ -43,6 +43,8 @@ type tally struct {
 // TestModel runs random operations against a model, on every layout, and asks
 // e2fsck, debugfs and (as root) the kernel about the result.
 func TestModel(t *testing.T) {
+	// go test caches by the variables that a test reads, not TestMain.
+	t.Logf("EXT4_TEST_SEED=%s EXT4_TEST_CHECKS=%s", os.Getenv("EXT4_TEST_SEED"), os.Getenv("EXT4_TEST_CHECKS"))
 	base := t.TempDir()
 	if err := os.Mkdir(filepath.Join(base, "dir"), 0o755); err != nil {
 		t.Fatal(err)
