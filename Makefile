@@ -13,7 +13,7 @@ RACE       ?= ./imagebuild/layer ./imagebuild/source ./imagebuild/sink
 RACETESTS  ?= TestBuild(Only|Interrupted)
 FUZZTIME   ?= 30s
 
-.PHONY: help build test lint demo bench bench-ext4 e2e crash reproducible fuzz soak fixtures release clean
+.PHONY: help build test lint demo bench bench-ext4 e2e crash reproducible fuzz soak e2fsprogs fixtures release clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -65,6 +65,9 @@ bench: build ## seven nodes of a real-size image, beside a loop-mount script (ro
 
 bench-ext4: ## the ext4 editor beside debugfs -w and a loop mount (root)
 	testdata/bench/ext4.sh
+
+e2fsprogs: ## compare the ext4 check with e2fsck on e2fsprogs' own damaged images (apt-get, network)
+	testdata/e2fsprogs/run.sh
 
 fixtures: ## make the small images of testdata/images again
 	testdata/images/make.sh

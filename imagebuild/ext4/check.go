@@ -82,6 +82,7 @@ const (
 	CodeResizeInode   Code = "resize-inode"        // the blocks reserved for growing
 	CodeGroup         Code = "group-descriptor"    // places, flags, the count of unused inodes
 	CodeGroupChecksum Code = "group-checksum"      //
+	CodeMMP           Code = "mmp"                 // the block against mounting twice
 	CodeInode         Code = "inode"               // a field that does not fit the file's type
 	CodeInodeChecksum Code = "inode-checksum"      //
 	CodeReservedInode Code = "reserved-inode"      // one of the inodes that are no files
@@ -115,8 +116,10 @@ const (
 
 // Check walks the whole file system that occupies size bytes of r from byte
 // start on, without writing, and reports what is wrong with it: what
-// e2fsck -fn (1.47.0) offers to mend, and a little more (see the package's
-// comment). The copies of the superblock and of the group descriptors are only
+// e2fsck -fn (1.47.0) offers to mend, and where the kernel or this package
+// would refuse what e2fsck passes over (such as nodes of an extent tree that
+// are of the wrong depth, names that their index does not lead to, a journal
+// that has to be replayed) that too. The copies of the superblock and of the group descriptors are only
 // looked at where the originals are damaged: then a finding says so, and the
 // check goes on with a copy.
 //

@@ -41,7 +41,9 @@ func (c *checker) checkContent(in *inode, attrBlocks uint64) error {
 	if p := c.sizeProblem(in, w); p != "" && !in.isSymlink() {
 		c.bad(in, CodeInodeSize, "%d bytes: %s", fullSize(in), p)
 	}
-	c.checkBlockCount(in, w.blocks+attrBlocks+shared)
+	if in.ino != badBlocksIno {
+		c.checkBlockCount(in, w.blocks+attrBlocks+shared)
+	}
 	return nil
 }
 
@@ -179,7 +181,7 @@ func (c *checker) checkClaims() error {
 		if blk := in.xattrBlock(); c.inside(blk, 1) {
 			w.claim(blk, 1)
 		}
-		if hasBlocks(in) {
+		if hasBlocks(in) || in.ino == badBlocksIno {
 			c.quiet = true
 			err := w.run()
 			c.quiet = false

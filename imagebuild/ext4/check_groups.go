@@ -18,11 +18,42 @@ func (c *checker) checkGroups() error {
 		}
 		c.checkDescriptor(g)
 	}
-	if b := uint64(binary.LittleEndian.Uint32(c.super[sbMMPBlock:])); sb.hasIncompat(incompatMMP) && c.inside(b, 1) {
-		c.claimSystem(uint32((b-uint64(sb.firstData))/uint64(sb.blocksPerGroup)), "the block against mounting twice", b, 1)
+	return c.checkMMP()
+}
+
+// checkMMP checks the block by which hosts that share a disk keep each other
+// from mounting it: its magic number, and that it is free.
+func (c *checker) checkMMP() error {
+	sb, le := c.sb, binary.LittleEndian
+	if !sb.hasIncompat(incompatMMP) {
+		return nil
+	}
+	blk := le.Uint64(c.super[sbMMPBlock:])
+	where := Finding{Code: CodeMMP, Block: blk, Group: -1}
+	if !c.inside(blk, 1) {
+		c.find(where, "it is outside of the file system")
+		return nil
+	}
+	c.claimSystem(uint32((blk-uint64(sb.firstData))/uint64(sb.blocksPerGroup)), "the block against mounting twice", blk, 1)
+	p := make([]byte, sb.blockSize)
+	if err := c.read(blk, p); err != nil {
+		return err
+	}
+	if magic, seq := le.Uint32(p), le.Uint32(p[4:]); magic != mmpMagic || seq != mmpClean {
+		c.find(where, "magic number is %#08x and state %#08x, should be %#08x and %#08x", magic, seq, mmpMagic, uint32(mmpClean))
+	}
+	if got, want := le.Uint32(p[mmpChecksum:]), crc32c(c.sb.csumSeed, p[:mmpChecksum]); sb.metadataCsum() && got != want {
+		c.find(where, "checksum is %#08x, should be %#08x", got, want)
 	}
 	return nil
 }
+
+// The block against mounting twice.
+const (
+	mmpMagic    = 0x004D4D50
+	mmpClean    = 0xFF4D4D50
+	mmpChecksum = 0x3FC
+)
 
 // group returns the descriptor of group n, which it reads block by block.
 func (c *checker) group(n uint32) (group, error) {
@@ -56,7 +87,7 @@ func (c *checker) checkDescriptor(g group) {
 		{"the block bitmap", g.blockBitmap(), 1},
 		{"the inode bitmap", g.inodeBitmap(), 1},
 	} {
-		if s.at < first || s.at > last || s.n-1 > last-s.at {
+		if s.at == 0 || s.at < first || s.at > last || s.n-1 > last-s.at {
 			bad(CodeGroup, "%s is at block %d, should be in %d to %d", s.what, s.at, first, last)
 		}
 		if c.inside(s.at, s.n) {

@@ -61,17 +61,35 @@ func (c *checker) checkJournal() error {
 		bad("it has %d blocks, the last one is %d", blocks, last)
 		return nil
 	}
-	j, err := jbd2.Open(func(n uint32, p []byte) error { return c.read(runs[0].phys+uint64(n), p) },
-		sb.blockSize, uint32(min(blocks, maxLogical)))
+	return c.checkJournalSuper(runs[0].phys, uint32(min(blocks, maxLogical)), bad)
+}
+
+// checkJournalSuper checks the superblock of a journal that begins at block phys.
+func (c *checker) checkJournalSuper(phys uint64, blocks uint32, bad func(format string, args ...any)) error {
+	var super []byte
+	j, err := jbd2.Open(func(n uint32, p []byte) error {
+		super = p
+		return c.read(phys+uint64(n), p)
+	}, c.sb.blockSize, blocks)
 	var damaged *jbd2.CorruptError
 	var unsupported *jbd2.UnsupportedError
 	switch {
 	case errors.As(err, &damaged), errors.As(err, &unsupported):
 		bad("%v", err)
+		return nil
 	case err != nil:
 		return err
-	case !j.Empty() && !sb.hasIncompat(incompatRecover):
+	case !j.Empty() && !c.sb.hasIncompat(incompatRecover):
 		bad("it holds transactions, but the superblock does not say so")
+	case j.Errno() != 0:
+		bad("the kernel recorded error %d in it", j.Errno())
+	}
+	be := binary.BigEndian
+	const v1, features, users = 3, 0x24, 0x40
+	if n := be.Uint32(super[users:]); n > 1 {
+		bad("%d file systems use it", n)
+	} else if be.Uint32(super[4:]) == v1 && (n != 0 || !isZero(super[features:features+12])) {
+		bad("its superblock is of version 1, but has fields of version 2")
 	}
 	return nil
 }

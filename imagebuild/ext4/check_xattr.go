@@ -121,8 +121,8 @@ func (x *xattrCheck) take(at, n int) bool {
 func (x *xattrCheck) valueProblem(entry []byte) string {
 	le := binary.LittleEndian
 	off, size := int(le.Uint16(entry[2:])), uint64(le.Uint32(entry[8:]))
-	if size > uint64(len(x.area)) {
-		return fmt.Sprintf("a value of %d bytes", size)
+	if size > uint64(len(x.area)) || x.blk != 0 && off+int(size) > len(x.area) {
+		return fmt.Sprintf("a value of %d bytes at byte %d", size, off)
 	}
 	padded := pad4(int(size))
 	if size > 0 && !x.take(x.base+off, padded) {

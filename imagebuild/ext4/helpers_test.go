@@ -155,14 +155,19 @@ func fsckOutput(t testing.TB, img string) (string, error) {
 	return out, nil
 }
 
-// e2fsckOutput returns what e2fsck -fn says of the image, and an error if it
-// offers to mend anything. To make a tree of extents smaller is not to mend it.
+// e2fsckOutput returns what e2fsck -fn says of the image, and an error if it offers to mend anything.
 func e2fsckOutput(t testing.TB, img string) (string, error) {
 	out, err := exec.Command(tool(t, "e2fsck"), "-fn", img).CombinedOutput()
-	if err == nil && bytes.Contains(bytes.ReplaceAll(out, []byte("Optimize? no"), nil), []byte("? no")) {
+	if err == nil && offersToMend(out) {
 		err = errors.New("complaints in spite of exit code 0")
 	}
 	return string(out), err
+}
+
+// offersToMend looks for questions that -n answers. To make a tree of extents
+// smaller is not to mend it.
+func offersToMend(out []byte) bool {
+	return bytes.Contains(bytes.ReplaceAll(out, []byte("Optimize? no"), nil), []byte("? no"))
 }
 
 // checkImage runs Check on the file system in the image file.
