@@ -95,6 +95,7 @@ func TestDebugfsJournal(t *testing.T) {
 		{"4k-32-v3", "-b 4096 -O ^64bit,metadata_csum", "-c -v 3"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
 			img, targets := journalImage(t, c.features, c.open)
 			byDebugfs, byE2fsck := filepath.Join(t.TempDir(), "debugfs.img"), filepath.Join(t.TempDir(), "e2fsck.img")
 			copyFile(t, img, byDebugfs)
