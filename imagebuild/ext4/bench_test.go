@@ -4,7 +4,10 @@ import (
 	"bytes"
 	"fmt"
 	"os"
+	"path/filepath"
+	"runtime"
 	"testing"
+	"time"
 )
 
 func benchImage(b *testing.B) []byte {
@@ -64,5 +67,56 @@ func BenchmarkCreate1000Files(b *testing.B) {
 		if err := f.Close(); err != nil {
 			b.Fatal(err)
 		}
+	}
+}
+
+// BenchmarkGrow grows 2 GiB to 32 GiB, and reports what resize2fs takes for the
+// same as a ratio of times, and how much is written.
+func BenchmarkGrow(b *testing.B) {
+	for _, l := range growLayouts("stretch", "bookworm") {
+		b.Run(l.name, func(b *testing.B) {
+			l.size = "2G"
+			img := mkfs(b, l, "")
+			var ours, theirs time.Duration
+			var written, heap int64
+			for b.Loop() {
+				dir := b.TempDir()
+				copies := []string{filepath.Join(dir, "ours"), filepath.Join(dir, "theirs")}
+				for _, c := range copies {
+					runTool(b, "cp", "--sparse=always", img, c)
+					if err := os.Truncate(c, 32<<30); err != nil {
+						b.Fatal(err)
+					}
+				}
+				var before, after runtime.MemStats
+				runtime.GC()
+				runtime.ReadMemStats(&before)
+				start := time.Now()
+				f, storage := openFailing(b, copies[0], 1<<30)
+				if err := f.Grow(32 << 30); err != nil {
+					b.Fatal(err)
+				}
+				runtime.ReadMemStats(&after)
+				if err := f.Close(); err != nil {
+					b.Fatal(err)
+				}
+				ours += time.Since(start)
+				heap = max(heap, int64(after.TotalAlloc-before.TotalAlloc))
+				written = 0
+				for _, w := range storage.writes {
+					written += w[1] - w[0]
+				}
+				start = time.Now()
+				runTool(b, "resize2fs", copies[1])
+				theirs += time.Since(start)
+				for _, c := range copies {
+					os.Remove(c)
+				}
+			}
+			b.ReportMetric(ours.Seconds()/float64(b.N), "s/grow")
+			b.ReportMetric(theirs.Seconds()/ours.Seconds(), "resize2fs/grow")
+			b.ReportMetric(float64(written), "written-B")
+			b.ReportMetric(float64(heap), "allocated-B")
+		})
 	}
 }

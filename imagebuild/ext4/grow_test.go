@@ -5,12 +5,14 @@ import (
 	"fmt"
 	"os"
 	"slices"
+	"strings"
 	"testing"
 )
 
 // growLayouts are the layouts that file systems are grown on: each begins with
-// 64 MiB, and some are made to run out of what mkfs prepared for growing.
-func growLayouts() []layout {
+// 64 MiB, and some are made to run out of what mkfs prepared for growing. With
+// names, they are only these, unless EXT4_TEST_SLOW is set.
+func growLayouts(names ...string) []layout {
 	all := slices.DeleteFunc(layouts(), func(l layout) bool { return len(l.tune) > 0 }) // hashes make no difference
 	all = append(all,
 		layout{"no-resize_inode", []string{"-b", "1024", "-O", "^resize_inode,64bit,metadata_csum"}, "", nil},
@@ -25,25 +27,29 @@ func growLayouts() []layout {
 		layout{"many-inodes", []string{"-b", "1024", "-i", "1024"}, "", nil},
 		layout{"small-groups", []string{"-b", "4096", "-g", "2048", "-O", "metadata_csum"}, "", nil},
 	)
+	if len(names) > 0 && os.Getenv("EXT4_TEST_SLOW") == "" {
+		all = slices.DeleteFunc(all, func(l layout) bool { return !slices.Contains(names, l.name) })
+	}
 	for i := range all {
 		all[i].size = "64M"
 	}
 	return all
 }
 
-// growSizes are the steps in which a file system is grown: to the end a few
-// blocks into the last group, in the middle of one, far beyond what is there.
-// Only the Raspberry Pi's own go all the way, unless EXT4_TEST_SLOW is set: what
-// takes long is e2fsck's walk through the 5000 groups that small blocks make of 40 GiB.
+// growSizes are the steps in which a file system is grown: a few blocks into the
+// last group, then far beyond what is there. Only the Raspberry Pi's own go all
+// the way, unless EXT4_TEST_SLOW is set: what takes long is e2fsck's walk through
+// the 5000 groups that small blocks make of 40 GiB.
 func growSizes(name string) []int64 {
-	sizes := []int64{64<<20 + 5<<10, 111<<20 + 300<<10, 1<<30 + 77<<20}
 	switch {
 	case os.Getenv("EXT4_TEST_SLOW") != "":
-		return append(sizes, 6<<30+1, 40<<30)
+		return []int64{64<<20 + 5<<10, 111<<20 + 300<<10, 1<<30 + 77<<20, 6<<30 + 1, 40 << 30}
 	case name == "stretch", name == "bookworm", name == "trixie", name == "64k":
-		return append(sizes, 40<<30)
+		return []int64{111<<20 + 300<<10, 40 << 30}
+	case strings.HasPrefix(name, "few-reserved"):
+		return []int64{300 << 20, 700 << 20}
 	}
-	return sizes
+	return []int64{64<<20 + 5<<10, 300 << 20}
 }
 
 // TestGrow grows file systems of every kind step by step, with edits before and after each.
@@ -77,10 +83,13 @@ func TestGrow(t *testing.T) {
 	}
 }
 
+// slackBytes of no use to the file system lie behind it: no block, but a sector.
+const slackBytes = 512
+
 // growImage lengthens the image, with some bytes of no use at its end, and grows the file system in it.
 func growImage(t testing.TB, img string, size int64) *FS {
 	t.Helper()
-	if err := os.Truncate(img, size+1000); err != nil {
+	if err := os.Truncate(img, size+slackBytes); err != nil {
 		t.Fatal(err)
 	}
 	f := openImage(t, img, false)
@@ -88,7 +97,7 @@ func growImage(t testing.TB, img string, size int64) *FS {
 		t.Fatal(err)
 	}
 	before, want := f.Info(), digest(t, f)
-	if err := f.Grow(size + 1000); err != nil {
+	if err := f.Grow(size + slackBytes); err != nil {
 		t.Fatal(err)
 	}
 	if now := f.Info(); now.Blocks < before.Blocks || now.FreeBlocks < before.FreeBlocks {

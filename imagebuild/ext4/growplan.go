@@ -86,8 +86,8 @@ func (sb *superblock) withBlocks(blocks uint64) *superblock {
 }
 
 // moveBackups moves the second of sparse_super2's backups to the last group, as
-// resize2fs does. Behind one in a group of meta_bg may lie descriptors, which
-// would have to move, too: it stays.
+// resize2fs does. Where descriptors lie behind it that go by meta_bg, and would
+// have to move, too, it stays.
 func (sb *superblock) moveBackups(old *superblock) {
 	if old.groups == 1 {
 		sb.backupBGs[0] = 1
@@ -95,7 +95,7 @@ func (sb *superblock) moveBackups(old *superblock) {
 	second := old.backupBGs[1]
 	switch {
 	case second == 0 && (old.groups > 2 || sb.groups < 3):
-	case second != 0 && old.hasIncompat(incompatMetaBG) && second/old.descsPerBlock() >= old.firstMetaBG:
+	case second != 0 && old.hasIncompat(incompatMetaBG) && second/old.descsPerBlock() >= old.firstMetaBG && old.groupSuperBlocks(second) > 1:
 	default:
 		sb.backupBGs[1] = sb.groups - 1
 	}
