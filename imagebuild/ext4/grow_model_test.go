@@ -47,13 +47,13 @@ func (s *session) runGrowing() {
 	if s.m, err = load(s.f); err != nil {
 		s.t.Fatal(err)
 	}
-	kinds := []func(){s.put, s.put, s.openLater, s.use, s.use, s.mkdir, s.symlink, s.remove, s.rename, s.link, s.crowd, s.sync, s.reopen, s.fill}
+	kinds := []func(){s.put, s.put, s.openLater, s.use, s.use, s.mkdir, s.symlink, s.remove, s.rename, s.link, s.crowd, s.sync, s.reopen, s.fill, s.identify}
 	for range s.number("rounds", 1, 5) {
 		for range s.number("steps", 0, 15) {
 			kinds[s.number("kind", 0, len(kinds)-1)]()
 			s.steps++
 		}
-		s.grow()
+		s.growStep()
 	}
 	for range s.number("steps", 0, 15) {
 		kinds[s.number("kind", 0, len(kinds)-1)]()
@@ -61,8 +61,8 @@ func (s *session) runGrowing() {
 	}
 }
 
-// grow grows the file system by some blocks, some groups, or much.
-func (s *session) grow() {
+// growStep grows the file system by some blocks, some groups, or much.
+func (s *session) growStep() {
 	before := s.f.Info()
 	sb := *s.f.sb
 	more := rapid.OneOf(
