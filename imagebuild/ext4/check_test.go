@@ -1,7 +1,12 @@
 package ext4
 
 import (
+	"encoding/binary"
+	"errors"
+	"fmt"
 	"os"
+	"os/exec"
+	"path/filepath"
 	"strings"
 	"testing"
 )
@@ -51,5 +56,37 @@ func TestCheckFinding(t *testing.T) {
 	}
 	if s := f.String(); !strings.HasPrefix(s, "link-count, inode ") || !strings.HasSuffix(s, ` ("etc/deep/er/data"): it counts 3, there are 1`) {
 		t.Error(s)
+	}
+}
+
+// TestCheckReleases checks the root file systems of the images that stand in
+// for Raspberry Pi OS's releases: of the oldest and the newest, of all with EXT4_TEST_SLOW.
+func TestCheckReleases(t *testing.T) {
+	images, err := filepath.Glob("../../testdata/images/*.img.xz")
+	if err != nil || len(images) == 0 {
+		t.Fatal(images, err)
+	}
+	if os.Getenv("EXT4_TEST_SLOW") == "" {
+		images = []string{"../../testdata/images/stretch.img.xz", "../../testdata/images/trixie-2026-04.img.xz"}
+	}
+	for _, packed := range images {
+		t.Run(filepath.Base(packed), func(t *testing.T) {
+			img := filepath.Join(t.TempDir(), "image")
+			out, err := os.Create(img)
+			if err != nil {
+				t.Fatal(err)
+			}
+			xz := exec.Command(tool(t, "xz"), "-dc", packed)
+			xz.Stdout = out
+			if err := errors.Join(xz.Run(), out.Close()); err != nil {
+				t.Fatal(err)
+			}
+			st, _ := storage(t, img)
+			entry := make([]byte, 16)
+			if _, err := st.ReadAt(entry, 0x1BE+16); err != nil {
+				t.Fatal(err)
+			}
+			fsck(t, fmt.Sprintf("%s?offset=%d", img, int64(binary.LittleEndian.Uint32(entry[8:]))*512))
+		})
 	}
 }
