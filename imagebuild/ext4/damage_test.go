@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -403,4 +404,75 @@ func (d *damaged) useFile(flag int) {
 		})
 	}
 	d.try("close", file.Close)
+}
+
+// TestDamagedIndex adds names to a directory whose index leads to the wrong
+// blocks. What could be added must be found to the end.
+func TestDamagedIndex(t *testing.T) {
+	img := mkfs(t, layout{"", []string{"-b", "1024", "-O", "^has_journal,^metadata_csum"}, "8M", nil}, "")
+	f := openImage(t, img, false)
+	put(t, f, "file", nil)
+	if err := f.Mkdir("d"); err != nil {
+		t.Fatal(err)
+	}
+	name := func(i int) string { return fmt.Sprintf("d/%d-%s", i, strings.Repeat("x", 100)) }
+	for i := range 100 {
+		if err := f.Link("file", name(i)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	d, err := f.find("d", false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	root, err := d.dirBlock(0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	at := int64(root.blk)*1024 + dxRootEntries + 5*dxEntry
+	if err := f.Close(); err != nil {
+		t.Fatal(err)
+	}
+	st, size := storage(t, img)
+	w, err := st.Writable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	// The blocks of two neighbours in the index change places.
+	entries := make([]byte, 2*dxEntry)
+	if _, err := st.ReadAt(entries, at); err != nil {
+		t.Fatal(err)
+	}
+	swapped := slices.Concat(entries[:4], entries[12:], entries[8:12], entries[4:8])
+	if _, err := w.WriteAt(swapped, at); err != nil {
+		t.Fatal(err)
+	}
+	if f, err = Open(st, 0, size, Options{Time: testTime()}); err != nil {
+		t.Fatal(err)
+	}
+	var added []string
+	refused := 0
+	for i := 100; i < 1000; i++ {
+		var damage *CorruptError
+		switch err := f.Link("file", name(i)); {
+		case err == nil:
+			added = append(added, name(i))
+		case errors.As(err, &damage):
+			refused++
+		default:
+			t.Fatal(err)
+		}
+	}
+	lost := 0
+	err = f.update(func() error { // where a damaged index is not made up for by reading all blocks
+		for _, n := range added {
+			if at, err := f.walk(n, false); err != nil || at.ino == 0 {
+				lost++
+			}
+		}
+		return nil
+	})
+	if err != nil || refused == 0 || lost > 0 {
+		t.Errorf("%d names were added, %d refused; %d of them cannot be found (%v)", len(added), refused, lost, err)
+	}
 }

@@ -318,6 +318,11 @@ func (in *inode) splitLeaf(x dxNode, b *buffer, version byte) error {
 		return corrupt("directory index", in.ino, b.blk, "a full block of %d entries cannot be split", len(list))
 	}
 	slices.SortStableFunc(list, func(a, b hashed) int { return cmp.Compare(a.hash, b.hash) })
+	// The new block's place in the index is where its names will be looked for
+	// only if the index is in order around it.
+	if x.at > 0 && list[0].hash < x.hash(x.at)&^1 || x.at+1 < x.count() && list[len(list)-1].hash >= x.hash(x.at+1) {
+		return corrupt("directory index", in.ino, b.blk, "the block has names whose hashes belong elsewhere")
+	}
 	split, size := len(list), 0
 	for split > 1 {
 		n := direntSize(len(list[split-1].name))
