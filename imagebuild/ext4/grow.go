@@ -14,7 +14,8 @@ import (
 //
 // New groups come about as mke2fs and the kernel's resizer make them. If Grow
 // fails, the file system is as it was; only blocks past its end may have been
-// written to.
+// written to. The superblock is the last to be written back: if that is cut off
+// midway, e2fsck restores the old size.
 func (f *FS) Grow(size int64) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -36,14 +37,7 @@ func (f *FS) grow(size int64) error {
 	if err := f.readStorage(make([]byte, 1), int64(sb.bytes(sb.blocks))-1); err != nil {
 		return err
 	}
-	if err := f.growReserved(sb); err != nil {
-		return err
-	}
-	tail, err := f.group(old.groups - 1)
-	if err != nil {
-		return err
-	}
-	if _, err := tail.editBlockBits(); err != nil { // that mkfs left out, while the old size shows it
+	if err := f.prepare(sb); err != nil {
 		return err
 	}
 
@@ -52,9 +46,6 @@ func (f *FS) grow(size int64) error {
 	maps.DeleteFunc(f.cache, func(blk uint64, _ *buffer) bool { return blk >= old.blocks })
 	f.sb = sb
 	if err := f.growLastGroup(old); err != nil {
-		return err
-	}
-	if err := f.dropBackups(old); err != nil {
 		return err
 	}
 	g := newGrower(f, old)
@@ -86,15 +77,23 @@ func (f *FS) growLastGroup(old *superblock) error {
 	return nil
 }
 
-// dropBackups frees the copies in a group that is no place for them any more.
-func (f *FS) dropBackups(old *superblock) error {
+// prepare does what is to be done while the file system still has its old size.
+func (f *FS) prepare(sb *superblock) error {
+	old := f.sb
+	if err := f.growReserved(sb); err != nil {
+		return err
+	}
 	for _, g := range old.backups() {
-		if f.sb.hasSuper(g) {
-			continue
-		}
-		if err := f.mark(old.groupStart(g), uint64(old.groupSuperBlocks(g)), false); err != nil {
-			return err
+		if !sb.hasSuper(g) {
+			if err := f.mark(old.groupStart(g), uint64(old.groupSuperBlocks(g)), false); err != nil {
+				return err
+			}
 		}
 	}
-	return nil
+	last, err := f.group(old.groups - 1)
+	if err != nil {
+		return err
+	}
+	_, err = last.editBlockBits() // which may never have been written: it follows from the size
+	return err
 }

@@ -333,3 +333,37 @@ func TestGrownSuperblock(t *testing.T) {
 		}
 	}
 }
+
+// FuzzGrow grows damaged file systems, with what may be behind them.
+func FuzzGrow(f *testing.F) {
+	images := fuzzImages(f)
+	for _, features := range []string{"^metadata_csum,^64bit", "^metadata_csum,64bit,sparse_super2", "^metadata_csum,meta_bg,^resize_inode"} {
+		img := mkfs(f, layout{"", []string{"-b", "1024", "-g", "512", "-N", "64", "-O", "^has_journal," + features}, "1500k", nil}, "")
+		images = append(images, head(f, img, 1500<<10))
+	}
+	for i, img := range images {
+		for n, off := range interesting(img) {
+			if n%24 == 0 {
+				f.Add(byte(i), uint16(n), []byte{byte(off), byte(off >> 8), byte(off >> 16), 0xFF, byte(n)})
+			}
+		}
+	}
+	f.Fuzz(func(t *testing.T, which byte, more uint16, patch []byte) {
+		img := images[int(which)%len(images)]
+		img = append(bytes.Clone(img), bytes.Repeat([]byte{0xA5}, int(more)<<8)...)
+		for ; len(patch) >= 5; patch = patch[5:] {
+			off := (int(patch[0]) | int(patch[1])<<8 | int(patch[2])<<16) % (len(img) - 1)
+			img[off], img[off+1] = patch[3], patch[4]
+		}
+		e, err := Open(newMemory(img), 0, int64(len(img)), Options{Time: testTime()})
+		if err != nil {
+			return
+		}
+		before := *e.sb
+		if err := e.Grow(int64(len(img))); err != nil && *e.sb != before {
+			t.Errorf("%v, and it is changed", err)
+		}
+		editAll(e, readAll(e))
+		_ = e.Close() // may well fail, but not panic
+	})
+}

@@ -36,6 +36,9 @@ func (sb *superblock) grown(blocks uint64) (*superblock, error) {
 	if most := sb.mostBlocks(); blocks > most {
 		return nil, fmt.Errorf("a file system of its kind can have up to %d bytes", sb.bytes(most))
 	}
+	if sb.hasIncompat(incompatMetaBG) && sb.firstMetaBG > sb.descBlocks() {
+		return nil, corrupt("superblock", 0, 0, "meta_bg begins with block %d of the group descriptors, of %d", sb.firstMetaBG, sb.descBlocks())
+	}
 	n := sb.withBlocks(blocks)
 	last := n.groups - 1
 	if short := n.groupBlocks(last); n.groups > sb.groups && short < n.blocksPerGroup &&
@@ -66,7 +69,7 @@ func (sb *superblock) withBlocks(blocks uint64) *superblock {
 	n.blocks = blocks
 	n.groups = uint32(n.groupsFor(blocks))
 	n.inodes = n.groups * n.inodesPerGroup
-	hi, lo := bits.Mul64(sb.reserved, blocks)
+	hi, lo := bits.Mul64(min(sb.reserved, sb.blocks), blocks)
 	n.reserved, _ = bits.Div64(hi, lo, sb.blocks)
 
 	switch more := n.descBlocks() - sb.descBlocks(); {
