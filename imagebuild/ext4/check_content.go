@@ -1,9 +1,6 @@
 package ext4
 
-import (
-	"encoding/binary"
-	"slices"
-)
+import "encoding/binary"
 
 // checkContent checks where an inode's blocks are, and what it says of their
 // number and of its size. attrBlocks are charged to it for attributes already.
@@ -132,6 +129,9 @@ func (sb *superblock) maxIndirectSize() uint64 {
 // addDirBlocks notes where blocks of a directory are. One that is a block of a
 // directory already is not read twice.
 func (c *checker) addDirBlocks(r run) {
+	if c.overclaimed {
+		return
+	}
 	for i := range r.count {
 		if !c.dirSeen.add(r.phys + uint64(i)) {
 			c.dirBlocks = append(c.dirBlocks, dirBlock{r.logical + i, r.phys + uint64(i)})
@@ -161,45 +161,46 @@ func (c *checker) checkClaims() error {
 	if len(c.twice) == 0 {
 		return nil
 	}
-	trees := bitset{}
-	c.claims = 0
+	c.trees, c.claims = bitset{}, 0
 	return c.eachInode(func(in *inode) error {
 		if c.report.Omitted > 0 || !c.used.has(uint64(in.ino-1)) || in.ino == resizeIno {
 			return nil
 		}
-		var shared []Finding
-		w := c.newWalk(in, trees)
-		w.claim = func(phys, n uint64) {
-			if c.claims += n; c.claims > maxClaims*(c.sb.blocks+1<<16) {
-				return
-			}
-			first := uint64(c.sb.firstData)
-			c.twice.runs(phys-first, n, func(i, n uint64) {
-				shared = append(shared, Finding{Code: CodeClaimed, Inode: in.ino, Block: first + i, Group: int(n)})
-			})
+		shared, err := c.sharedBlocks(in)
+		for _, r := range shared {
+			c.find(Finding{Code: CodeClaimed, Inode: in.ino, Block: r.from, Group: -1},
+				"%d blocks from there on belong to something else too", r.to-r.from)
 		}
-		if blk := in.xattrBlock(); c.inside(blk, 1) {
-			w.claim(blk, 1)
-		}
-		if hasBlocks(in) || in.ino == badBlocksIno {
-			c.quiet = true
-			err := w.run()
-			c.quiet = false
-			if err != nil {
-				return err
-			}
-		}
-		slices.SortFunc(shared, func(a, b Finding) int { return int(int64(a.Block) - int64(b.Block)) })
-		for i := 0; i < len(shared); {
-			f, n := shared[i], uint64(0)
-			for ; i < len(shared) && shared[i].Block <= f.Block+n; i++ {
-				n = max(n, shared[i].Block-f.Block+uint64(shared[i].Group))
-			}
-			f.Group = -1
-			c.find(f, "%d blocks from there on belong to something else too", n)
-		}
-		return nil
+		return err
 	})
+}
+
+// sharedBlocks are blocks of an inode that something else has too: the first
+// so many stretches of them, in the order of its map.
+func (c *checker) sharedBlocks(in *inode) (shared []blockRange, err error) {
+	first := uint64(c.sb.firstData)
+	w := c.newWalk(in, c.trees)
+	w.claim = func(phys, n uint64) {
+		if c.claims += n; c.claims > maxClaims*(c.sb.blocks+1<<16) || len(shared) > c.limit {
+			return
+		}
+		c.twice.runs(phys-first, n, func(i, n uint64) {
+			if k := len(shared) - 1; k >= 0 && shared[k].to == first+i {
+				shared[k].to += n
+			} else {
+				shared = append(shared, blockRange{first + i, first + i + n})
+			}
+		})
+	}
+	if blk := in.xattrBlock(); c.inside(blk, 1) {
+		w.claim(blk, 1)
+	}
+	if hasBlocks(in) || in.ino == badBlocksIno {
+		c.quiet = true
+		err = w.run()
+		c.quiet = false
+	}
+	return shared, err
 }
 
 // inlineSize is how many bytes are stored in the inode: in i_block, and in

@@ -279,25 +279,15 @@ func (c *checker) symlinkProblem(in *inode) (string, error) {
 		return "", nil
 	}
 	target := in.raw[iBlock : iBlock+iBlockLen]
-	if size < iBlockLen {
-		if in.has(flagExtents) {
-			return "its target fits the inode, but it has extents", nil
-		}
-	} else {
-		c.quiet = true
-		w := c.newWalk(in, bitset{})
-		var where []run
-		w.data = func(r run) { where = append(where, r) }
-		err := w.run()
-		c.quiet = false
-		if err != nil {
-			return "", err
-		}
-		if len(where) != 1 || where[0].logical != 0 || where[0].count != 1 || w.blocks != 1 {
-			return "its target is not one block", nil
-		}
+	switch blk := c.onlyBlock(in); {
+	case size < iBlockLen && in.has(flagExtents):
+		return "its target fits the inode, but it has extents", nil
+	case size < iBlockLen:
+	case blk == 0:
+		return "its target is not in one block", nil
+	default:
 		target = make([]byte, c.sb.blockSize)
-		if err := c.read(where[0].phys, target); err != nil {
+		if err := c.read(blk, target); err != nil {
 			return "", err
 		}
 	}
@@ -309,4 +299,24 @@ func (c *checker) symlinkProblem(in *inode) (string, error) {
 		return "its target is not as long as its size says", nil
 	}
 	return "", nil
+}
+
+// onlyBlock is the block of a file that has but one, or 0.
+func (c *checker) onlyBlock(in *inode) uint64 {
+	le := binary.LittleEndian
+	p := in.raw[iBlock : iBlock+iBlockLen]
+	blk := uint64(le.Uint32(p))
+	if in.has(flagExtents) {
+		e := p[extentEntry:]
+		if extentHeader(p) != "" || le.Uint16(p[2:]) != 1 || le.Uint16(p[6:]) != 0 || le.Uint32(e) != 0 || le.Uint16(e[4:]) != 1 {
+			return 0
+		}
+		blk = uint64(le.Uint16(e[6:]))<<32 | uint64(le.Uint32(e[8:]))
+	} else if !isZero(p[4:]) {
+		return 0
+	}
+	if !c.inside(blk, 1) {
+		return 0
+	}
+	return blk
 }

@@ -95,6 +95,12 @@ func (c *checker) checkResizeInode() error {
 	if err := c.read(double, top); err != nil {
 		return err
 	}
+	var copies []uint32 // groups with copies, as far as a block has pointers to them
+	for g := uint32(1); g < sb.groups && len(copies) < sb.blockSize/4; g++ {
+		if sb.hasSuper(g) {
+			copies = append(copies, g)
+		}
+	}
 	le := binary.LittleEndian
 	slot := sb.descBlocks()
 	blk := uint64(sb.firstData) + 1 + uint64(slot)
@@ -107,17 +113,12 @@ func (c *checker) checkResizeInode() error {
 		if err := c.read(blk, below); err != nil {
 			return err
 		}
-		k := 0
-		for g := uint32(1); g < sb.groups && k < len(below)/4; g++ {
-			if !sb.hasSuper(g) {
-				continue
-			}
+		for k, g := range copies {
 			want := blk + uint64(g)*uint64(sb.blocksPerGroup)
 			if got := uint64(le.Uint32(below[4*k:])); got != want {
 				c.find(Finding{Code: CodeResizeInode, Inode: resizeIno, Block: blk, Group: int(g)}, "entry %d leads to block %d, should be %d", k, got, want)
 				return nil
 			}
-			k++
 		}
 		blk++
 	}

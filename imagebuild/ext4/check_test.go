@@ -1,14 +1,17 @@
 package ext4
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
+	"time"
 )
 
 // mustCheck is the report on the file system in the image file.
@@ -88,5 +91,70 @@ func TestCheckReleases(t *testing.T) {
 			}
 			fsck(t, fmt.Sprintf("%s?offset=%d", img, int64(binary.LittleEndian.Uint32(entry[8:]))*512))
 		})
+	}
+}
+
+// TestCheckHostile bounds the work on images in which a little claims a lot.
+func TestCheckHostile(t *testing.T) {
+	img := mkfs(t, layout{"", []string{"-b", "1024", "-N", "65536", "-I", "128", "-O", "^metadata_csum,^has_journal"}, "64M", nil}, "")
+	e := openImage(t, img, true)
+	data, err := os.ReadFile(img)
+	if err != nil {
+		t.Fatal(err)
+	}
+	le := binary.LittleEndian
+	for _, mode := range []uint16{modeRegular, modeDir, modeSymlink} {
+		data := bytes.Clone(data)
+		for ino := uint32(12); ino <= e.sb.inodes; ino++ {
+			g, err := e.group((ino - 1) / e.sb.inodesPerGroup)
+			if err != nil {
+				t.Fatal(err)
+			}
+			le.PutUint16(data[int(g.buf.blk)*1024+g.off+gdFlags:], 0)
+			le.PutUint16(data[int(g.buf.blk)*1024+g.off+gdUnusedLo:], 0)
+			raw := data[int64(g.inodeTable())*1024+int64((ino-1)%e.sb.inodesPerGroup)*128:][:128]
+			le.PutUint16(raw[iMode:], mode|0o644)
+			le.PutUint16(raw[iLinks:], 1)
+			le.PutUint32(raw[iSizeLo:], 1<<30)
+			le.PutUint32(raw[iFlags:], flagExtents)
+			var entries []byte
+			for i := range uint32(4) {
+				entries = le.AppendUint32(entries, i*15000)
+				entries = le.AppendUint32(entries, 15000)
+				entries = le.AppendUint32(entries, 100+i*15000)
+			}
+			putNode(raw[iBlock:iBlock+iBlockLen], entries, rootExtents, 0)
+		}
+		start := time.Now()
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		r, err := Check(bytes.NewReader(data), 0, int64(len(data)), CheckOptions{})
+		runtime.ReadMemStats(&after)
+		if err != nil || r.Clean() || len(r.Findings) != 1000 {
+			t.Errorf("mode %#o: %v, %d findings", mode, err, len(r.Findings))
+		}
+		t.Logf("mode %#o: %v, %d MiB allocated", mode, time.Since(start), (after.TotalAlloc-before.TotalAlloc)>>20)
+		if n := after.TotalAlloc - before.TotalAlloc; n > 4*uint64(len(data)) {
+			t.Errorf("mode %#o: %d bytes were allocated", mode, n)
+		}
+	}
+}
+
+// TestCheckCopy damages the superblock: the check goes on with a copy.
+func TestCheckCopy(t *testing.T) {
+	for _, l := range []layout{layouts()[4], layouts()[7]} {
+		img := mkfs(t, l, tree(t))
+		data, err := os.ReadFile(img)
+		if err != nil {
+			t.Fatal(err)
+		}
+		clear(data[superblockOffset : superblockOffset+superblockSize])
+		r, err := Check(bytes.NewReader(data), 0, int64(len(data)), CheckOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if f := r.Findings[0]; f.Code != CodeSuperblock || !strings.Contains(f.Detail, "the copy in group 1") || r.Directories != 6 {
+			t.Errorf("%v", r)
+		}
 	}
 }
