@@ -179,6 +179,9 @@ func (c *checker) checkFile(in *inode) error {
 	if err != nil {
 		return err
 	}
+	if err := c.checkPolicy(in); err != nil {
+		return err
+	}
 	problem, err := c.typeProblem(in)
 	if err != nil {
 		return err

@@ -17,7 +17,7 @@ type xattrShare struct {
 // first met, and returns how many blocks the inode is charged for it.
 func (c *checker) checkXattrBlock(in *inode) (charged uint64, err error) {
 	blk, sb := in.xattrBlock(), c.sb
-	if blk == 0 {
+	if blk == 0 || in.ino < sb.firstIno && in.ino != rootIno && !c.inside(blk, 1) {
 		return 0, nil
 	}
 	if !sb.hasCompat(compatExtAttr) || !c.inside(blk, 1) {
@@ -53,6 +53,30 @@ func (c *checker) checkXattrBlock(in *inode) (charged uint64, err error) {
 	c.xattrs[blk] = s
 	c.claim(blk, 1)
 	return s.blocks, nil
+}
+
+// xattrIndexEncryption is that of the attribute with a file's encryption policy.
+const xattrIndexEncryption = 9
+
+// checkPolicy checks that an encrypted file says how it is encrypted, in an
+// attribute in the inode or in its block of them.
+func (c *checker) checkPolicy(in *inode) error {
+	if !in.has(flagEncrypt) {
+		return nil
+	}
+	list, _ := in.inlineXattrs() // what is wrong with them is found elsewhere
+	if blk := in.xattrBlock(); c.inside(blk, 1) {
+		p := make([]byte, c.sb.blockSize)
+		if err := c.read(blk, p); err != nil {
+			return err
+		}
+		more, _ := in.parseXattrs(p[xattrHeader:], p, blk)
+		list = append(list, more...)
+	}
+	if findXattr(list, xattrIndexEncryption, "c") < 0 {
+		c.bad(in, CodeXattr, "it is encrypted, but none says how")
+	}
+	return nil
 }
 
 // xattrCheck goes through attributes: those of block blk, or of an inode's end.
@@ -121,7 +145,7 @@ func (x *xattrCheck) take(at, n int) bool {
 func (x *xattrCheck) valueProblem(entry []byte) string {
 	le := binary.LittleEndian
 	off, size := int(le.Uint16(entry[2:])), uint64(le.Uint32(entry[8:]))
-	if size > uint64(len(x.area)) || x.blk != 0 && off+int(size) > len(x.area) {
+	if size > uint64(len(x.area)) || (x.blk != 0 || x.in.has(flagInlineData)) && x.base+off+int(size) > len(x.area) {
 		return fmt.Sprintf("a value of %d bytes at byte %d", size, off)
 	}
 	padded := pad4(int(size))
