@@ -10,6 +10,7 @@ import (
 const (
 	sbLogCluster       = 0x1C
 	sbClustersPerGroup = 0x24
+	sbGroupNumber      = 0x5A
 	sbPreallocDir      = 0xCD
 	sbJournalUUID      = 0xD0
 	sbDescSize         = 0xFE
@@ -24,13 +25,12 @@ const (
 // can be written. What a bigalloc file system's bitmaps count is not blocks;
 // shared_blocks makes the main thing that is checked meaningless.
 const (
-	checkCompat = 0x1 | compatHasJournal | compatExtAttr | compatResizeInode | compatDirIndex | compatSparseSuper2 | 0x400 | 0x800 | compatOrphanFile
+	checkCompat = compatHasJournal | compatExtAttr | compatResizeInode | compatDirIndex | compatSparseSuper2 | compatOrphanFile |
+		0x1 | 0x400 | 0x800 // dir_prealloc, fast_commit, stable_inodes
 
 	checkIncompat = readIncompat
 
 	checkROCompat = writeROCompat | roCompatQuota | roCompatReadonly | roCompatProject | roCompatVerity | roCompatOrphanPresent
-
-	compatResizeInode = 0x10
 )
 
 // checkSuper finds a superblock to work with, and checks what it says of itself.
@@ -107,8 +107,6 @@ func (c *checker) backupSuper(size int64, bad *CorruptError) (*superblock, []byt
 	}
 	return nil, nil, bad
 }
-
-const sbGroupNumber = 0x5A
 
 // checkKnown refuses what cannot be checked, and notes what will be left out.
 func (c *checker) checkKnown() error {

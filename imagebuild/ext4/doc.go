@@ -68,7 +68,10 @@
 // link counts with directory entries, hash indexes with the names in their
 // leaves, and every checksum. It goes on after a finding, and it neither writes
 // nor needs the file system to be one that this package can write. Its verdict
-// is that of e2fsck -fn.
+// is that of e2fsck -fn, or stricter where the kernel is. bigalloc,
+// shared_blocks and GNU/Hurd's inodes are refused by name; what quota files
+// count, and whether casefolded names are in the right encoding and place, is
+// left out, as the report says.
 //
 // # Growing
 //

@@ -9,6 +9,7 @@ import (
 const (
 	compatHasJournal   = 0x4
 	compatExtAttr      = 0x8
+	compatResizeInode  = 0x10
 	compatDirIndex     = 0x20
 	compatSparseSuper2 = 0x200
 	compatStableInodes = 0x800
