@@ -104,6 +104,7 @@ func (p *prepared) noticePlans(notice func(string)) {
 // the rest to a layer for each chosen node, which it then reads back.
 func (p *prepared) makeLayers(ctx context.Context, jobs int) ([]*output, error) {
 	shared, own := plan.Split(p.plans)
+	shared = append(shared, plan.Reserve(p.plans, own)...)
 	if err := p.apply(ctx, p.base, shared); err != nil {
 		return nil, forWantOfRoom(err)
 	}

@@ -111,6 +111,25 @@ func TestSplit(t *testing.T) {
 	}
 }
 
+// Room is made for what every node writes, and only where nothing is in its way.
+func TestReserve(t *testing.T) {
+	link := plan.Edit{Partition: plan.Root, Op: plan.Symlink, Path: "srv", Target: "mnt"}
+	key := plan.Edit{Partition: plan.Boot, Op: plan.Write, Path: "Key", Content: []byte("1")}
+	otherCase := plan.Edit{Partition: plan.Boot, Op: plan.Write, Path: "KEY", Content: []byte("2")}
+	plans := []plan.Plan{
+		{Edits: []plan.Edit{write("etc/host", "a"), write("etc/one", "1"), write("var/a/x", "1"), write("srv/x", "1"), key, write("etc/same", "")}},
+		{Edits: []plan.Edit{write("etc/host", "bbb"), remove("var/a"), write("var/a/x", "2"), link, write("srv/x", "2"), otherCase, write("etc/same", "")}},
+	}
+	_, own := plan.Split(plans)
+	got := plan.Reserve(plans, own)
+	if fmt.Sprint(got) != "[write root:/etc/host]" || string(got[0].Content) != "\x00\x00\x00" {
+		t.Errorf("%v %q", got, got[0].Content)
+	}
+	if got := plan.Reserve(plans[:1], own[:1]); len(got) != 0 {
+		t.Errorf("one plan: %v", got)
+	}
+}
+
 // example holds one of everything that is printed.
 func example() plan.Plan {
 	hash := write("etc/shadow", "pi:$6$abc$def:\n")

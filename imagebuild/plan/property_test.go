@@ -95,14 +95,15 @@ func TestSplitThenApply(t *testing.T) {
 				t.Fatalf("verify: %v", err)
 			}
 			boot2, root2 := boot.Clone(), root.Clone()
-			if err := plan.Apply(ctx, shared, boot2, root2); err != nil {
+			reserved := plan.Reserve(plans, own)
+			if err := plan.Apply(ctx, append(slices.Clip(shared), reserved...), boot2, root2); err != nil {
 				t.Fatalf("shared: %v", err)
 			}
 			if err := plan.Apply(ctx, own[i], boot2, root2); err != nil {
 				t.Fatalf("own: %v", err)
 			}
 			if a, b := boot1.Dump(false)+root1.Dump(false), boot2.Dump(false)+root2.Dump(false); a != b {
-				t.Fatalf("one step:\n%s\ntwo steps:\n%s\nshared %v\nown %v", a, b, shared, own[i])
+				t.Fatalf("one step:\n%s\ntwo steps:\n%s\nshared %v\nreserved %v\nown %v", a, b, shared, reserved, own[i])
 			}
 			if n := len(shared) + len(own[i]); n != len(p.Edits) {
 				t.Fatalf("%d edits became %d", len(p.Edits), n)
