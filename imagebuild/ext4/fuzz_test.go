@@ -171,14 +171,21 @@ func editAll(e *FS, names []string) {
 		_ = e.Mkdir(path.Join(n, "dir"))
 		_ = e.Symlink("x", path.Join(n, "another-symbolic-link-with-a-long-name"))
 		_ = e.Chmod(n, 0o700)
+		_ = e.Lsetxattr(n, "trusted.small", noise(30, 1))
+		_ = e.Lsetxattr(n, "trusted.large", noise(500, 1))
+		_ = e.Setxattr(n, "system.posix_acl_default", acl1())
+		_ = e.Lremovexattr(n, "trusted.small")
 		_ = e.Rename(n, names[(i*7+3)%len(names)])
 		_ = e.Link(n, path.Join(n, "..", "linked"))
 		if file, err := e.OpenFile(n, os.O_RDWR); err == nil {
 			_, _ = file.(*File).WriteAt([]byte("patched"), 50000)
+			_ = file.(*File).Punch(3000, 20000)
+			_, _ = file.(*File).Extents()
 			_ = file.(*File).Truncate(100)
 			_ = file.Close()
 		}
 	}
+	_ = e.SetUUID([16]byte{1})
 	for _, n := range names {
 		_ = e.Remove(n)
 	}
