@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"strings"
 	"time"
 
 	"github.com/diskfs/go-diskfs/filesystem"
@@ -201,7 +202,7 @@ func (in *inode) unlinkDir() {
 func (f *FS) Symlink(oldpath, newpath string) error {
 	return f.createAt("symlink", newpath, modeSymlink|0o777, func(in *inode) error {
 		switch n := len(oldpath); {
-		case n == 0:
+		case n == 0 || strings.Contains(oldpath, "\x00"):
 			return fs.ErrInvalid
 		case n >= min(f.sb.blockSize, 4096):
 			return fmt.Errorf("target of %d bytes: %w", n, fs.ErrInvalid)
@@ -286,9 +287,6 @@ func (f *FS) findForChange(name string, follow bool) (*inode, error) {
 	in, err := f.find(name, follow)
 	if err != nil {
 		return nil, err
-	}
-	if in.ino < f.sb.firstIno && in.ino != rootIno || in.ino == f.sb.orphanFileIno {
-		return nil, corrupt("inode", in.ino, 0, "a reserved inode has a name in a directory")
 	}
 	return in, in.checkEditable()
 }

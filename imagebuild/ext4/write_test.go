@@ -258,6 +258,7 @@ func TestFailedOperationChangesNothing(t *testing.T) {
 		f.Mkdir("etc"), f.Remove("etc"), f.Remove("nothing"), f.Rename("etc", "etc/deep/etc"), f.Symlink(strings.Repeat("x", 5000), "s"),
 		f.Mkdir("etc/hostname/x"), f.Mkdir(strings.Repeat("n", 256)), f.Link("etc", "link"), f.Chmod("dangling", 0o600), f.Remove("."),
 		f.Mkdir("../x"), f.Mknod("x", 0o50000, 0), f.SetLabel("a label that is too long"),
+		f.Symlink("a\x00b", "s"),
 	} {
 		if op == nil {
 			t.Error("an operation that must fail was done")
