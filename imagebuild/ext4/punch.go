@@ -83,6 +83,11 @@ func (in *inode) punch(off, n int64) error {
 			return err
 		}
 	}
+	in.touch()
+	if err := in.store(); err != nil {
+		return err
+	}
+	// Nothing is written before all that may want space has it.
 	for at := off; at < end; {
 		next := min((at/bs+1)*bs, end)
 		if r := m.lookup(uint32(at / bs)); r.phys != 0 && !r.unwritten {
@@ -94,6 +99,5 @@ func (in *inode) punch(off, n int64) error {
 			at = max(next, min((at/bs+int64(r.count))*bs, end))
 		}
 	}
-	in.touch()
-	return in.store()
+	return nil
 }

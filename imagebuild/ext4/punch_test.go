@@ -175,6 +175,44 @@ func TestDeepestTrees(t *testing.T) {
 	}
 }
 
+// TestPunchWithoutSpace punches a hole for which the tree of extents would need
+// one more block, where no more are free than are reserved.
+func TestPunchWithoutSpace(t *testing.T) {
+	img := mkfs(t, layout{"", []string{"-b", "1024", "-O", "metadata_csum,^has_journal"}, "16M", nil}, "")
+	f := openImage(t, img, false)
+	e, err := f.OpenFile("deep", os.O_RDWR|os.O_CREATE)
+	if err != nil {
+		t.Fatal(err)
+	}
+	deep := e.(*File)
+	for i := range int64(f.sb.nodeExtents()) { // they fill a leaf
+		if _, err := deep.WriteAt(noise(3072, uint32(i)), i*4096); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := deep.Close(); err != nil {
+		t.Fatal(err)
+	}
+	f.sb.reserved = f.Info().FreeBlocks + 2 // the hole frees one block
+	before, err := f.ReadFile("deep")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if e, err = f.OpenFile("deep", os.O_RDWR); err != nil {
+		t.Fatal(err)
+	}
+	if err := e.(*File).Punch(10*4096+500, 2000); !errors.Is(err, ErrNoSpace) {
+		t.Errorf("%v, want %v", err, ErrNoSpace)
+	}
+	if after, err := f.ReadFile("deep"); err != nil || !bytes.Equal(after, before) {
+		t.Errorf("the content has changed (%v)", err)
+	}
+	if err := errors.Join(e.Close(), f.Close()); err != nil {
+		t.Fatal(err)
+	}
+	fsck(t, img)
+}
+
 // BenchmarkPunch reports the cost of one hole in files of more and more
 // extents, which stays the same.
 func BenchmarkPunch(b *testing.B) {
