@@ -232,8 +232,11 @@ func (fs *FS) initInode(ino uint32, mode uint16) (*inode, error) {
 // freeInode marks the inode free and clears it.
 func (in *inode) freeInode() error {
 	fs := in.fs
-	if in.ino < fs.sb.firstIno || in.ino == fs.sb.orphanFileIno {
-		return corrupt("inode", in.ino, 0, "a reserved inode has a name in a directory")
+	if in.ino == rootIno {
+		return corrupt("inode", in.ino, 0, "the root has a name in a directory")
+	}
+	if err := in.checkOrdinary(); err != nil {
+		return err
 	}
 	g, err := fs.group(in.home())
 	if err != nil {

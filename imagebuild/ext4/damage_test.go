@@ -476,3 +476,67 @@ func TestDamagedIndex(t *testing.T) {
 		t.Errorf("%d names were added, %d refused; %d of them cannot be found (%v)", len(added), refused, lost, err)
 	}
 }
+
+// TestNoOrdinaryFile leads names to inodes that are none of files, and gives a
+// file a size that none can have: what is there is left alone.
+func TestNoOrdinaryFile(t *testing.T) {
+	img := mkfs(t, layout{"", []string{"-b", "1024", "-O", "^metadata_csum"}, "16M", nil}, "")
+	f := openImage(t, img, false)
+	put(t, f, "file", noise(5000, 1))
+	for _, c := range []struct {
+		what   string
+		damage func(root, file *inode) error
+	}{
+		{"the journal", func(root, _ *inode) error { return root.redirect("file", journalIno, 1) }},
+		{"the resize inode", func(root, _ *inode) error { return root.redirect("file", resizeIno, 1) }},
+		{"size", func(_, file *inode) error {
+			file.setSize(1 << 42)
+			return file.store()
+		}},
+	} {
+		if err := f.Sync(); err != nil {
+			t.Fatal(err)
+		}
+		data, err := os.ReadFile(img)
+		if err != nil {
+			t.Fatal(err)
+		}
+		d, err := Open(newMemory(data), 0, int64(len(data)), Options{Time: testTime()})
+		if err != nil {
+			t.Fatal(err)
+		}
+		err = d.update(func() error {
+			root, err := d.inode(rootIno)
+			if err != nil {
+				return err
+			}
+			file, err := d.find("file", false)
+			if err != nil {
+				return err
+			}
+			return c.damage(root, file)
+		})
+		if err := errors.Join(err, d.Sync()); err != nil {
+			t.Fatal(err)
+		}
+		before := bytes.Clone(data)
+		if e, err := d.OpenFile("file", os.O_RDWR); err == nil {
+			_, err := e.(*File).WriteAt([]byte("x"), 10000)
+			t.Errorf("%s: it was opened for writing (and written: %v)", c.what, err)
+		}
+		for i, err := range []error{
+			d.Remove("file"), d.Rename("file", "other"), d.Setxattr("file", "user.x", nil), d.Link("file", "link"),
+		} {
+			var corrupt *CorruptError
+			if !errors.As(err, &corrupt) {
+				t.Errorf("%s: operation %d: %v", c.what, i, err)
+			}
+		}
+		if err := d.Close(); err != nil {
+			t.Fatal(err)
+		}
+		if !bytes.Equal(data, before) {
+			t.Errorf("%s: something was written", c.what)
+		}
+	}
+}

@@ -146,7 +146,7 @@ func (in *inode) load() error {
 			return corrupt("inode", in.ino, b.blk, "checksum is %#08x, should be %#08x", got, want)
 		}
 	}
-	if s := in.size(); s < 0 || s > int64(1)<<32*int64(sb.blockSize) {
+	if s := in.size(); s < 0 || s > maxLogical*int64(sb.blockSize) {
 		return corrupt("inode", in.ino, b.blk, "size is %d", uint64(s))
 	}
 	if in.isDir() && uint64(in.size()) > sb.blocks*uint64(sb.blockSize) {
@@ -308,8 +308,21 @@ func (in *inode) hasMap() bool {
 	return false
 }
 
+// checkOrdinary refuses inodes that are no files but parts of the file system.
+// An ext3 of old may have its journal under a name.
+func (in *inode) checkOrdinary() error {
+	sb := in.fs.sb
+	if in.ino < sb.firstIno && in.ino != rootIno || in.ino == sb.orphanFileIno || in.ino == sb.journalIno {
+		return corrupt("inode", in.ino, 0, "a reserved inode has a name in a directory")
+	}
+	return nil
+}
+
 // checkEditable refuses files that carry what this package does not write.
 func (in *inode) checkEditable() error {
+	if err := in.checkOrdinary(); err != nil {
+		return err
+	}
 	var what []string
 	for _, f := range []struct {
 		flag uint32

@@ -32,6 +32,9 @@ func (f *FS) rename(from, to place) error {
 	if err != nil {
 		return err
 	}
+	if err := in.checkOrdinary(); err != nil {
+		return err
+	}
 	oldDir, err := f.inode(from.parent)
 	if err != nil {
 		return err
@@ -104,7 +107,8 @@ func (f *FS) supplant(dir *inode, at place, in *inode, ftype byte) error {
 
 // checkOutside fails if dir is the directory ino, or below it.
 func (f *FS) checkOutside(ino uint32, dir *inode) error {
-	for range f.sb.inodes {
+	for seen := map[uint32]bool{}; !seen[dir.ino]; {
+		seen[dir.ino] = true
 		if dir.ino == ino {
 			return fs.ErrInvalid
 		}
