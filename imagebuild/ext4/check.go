@@ -119,9 +119,9 @@ const (
 // e2fsck -fn (1.47.0) offers to mend, and where the kernel or this package
 // would refuse what e2fsck passes over (such as nodes of an extent tree that
 // are of the wrong depth, names that their index does not lead to, a journal
-// that has to be replayed) that too. The copies of the superblock and of the group descriptors are only
-// looked at where the originals are damaged: then a finding says so, and the
-// check goes on with a copy.
+// that has to be replayed) that too. The copies of the superblock are only
+// looked at where the original is damaged: then a finding says so, and the
+// check goes on with a copy. Those of the group descriptors are not looked at.
 //
 // Memory is bounded by one bit for every block and a few bytes for every inode
 // and every block of a directory that is in use, whatever the image holds.

@@ -39,7 +39,7 @@ func (c *checker) checkSuper(size int64) error {
 	if err := c.fs.readStorage(p, superblockOffset); err != nil {
 		return err
 	}
-	sb, err := c.parseSuper(p, CodeSuperblock)
+	sb, err := c.parseSuper(p)
 	var bad *CorruptError
 	switch {
 	case errors.As(err, &bad):
@@ -64,7 +64,7 @@ func (c *checker) checkSuper(size int64) error {
 }
 
 // parseSuper decodes p. One whose checksum alone is wrong is a finding only.
-func (c *checker) parseSuper(p []byte, code Code) (*superblock, error) {
+func (c *checker) parseSuper(p []byte) (*superblock, error) {
 	sb, err := parseSuperblock(p, math.MaxInt64)
 	var bad *CorruptError
 	if !errors.As(err, &bad) || binary.LittleEndian.Uint32(p[sbROCompat:])&roCompatMetadataCsum == 0 {
