@@ -143,10 +143,10 @@ func (f *File) Seek(offset int64, whence int) (pos int64, err error) {
 		if offset < 0 {
 			return fs.ErrInvalid
 		}
-		f.pos = offset
+		f.pos, pos = offset, offset
 		return nil
 	})
-	return f.pos, err
+	return pos, err
 }
 
 // ReadDir returns the next n entries of a directory, or all that are left if n

@@ -225,8 +225,11 @@ func (in *inode) truncate(size int64) error {
 	if err := in.store(); err != nil {
 		return err
 	}
+	if err := in.clearTail(m, shorter); err != nil {
+		return err
+	}
 	in.stale = false
-	return in.clearTail(m, shorter)
+	return nil
 }
 
 // unsettled says whether there is anything for settle to do.
