@@ -40,14 +40,24 @@ type txn struct {
 	// it is looked up. Those in removed stop being files when it succeeds.
 	inodes  map[uint32]*inode
 	removed []*inode
-	// before is how the file system was, if the operation made it larger.
+	// before is how the file system was, if the operation changed that.
 	before *shape
 }
 
-// shape is how far the file system reaches, and which blocks are its own structures.
+// shape is what the superblock says beside its counters, and which blocks are
+// the file system's own structures.
 type shape struct {
 	sb     *superblock
 	system []blockRange
+}
+
+// reshape makes sb what the superblock says, within an operation. The bytes are
+// the caller's to change.
+func (fs *FS) reshape(sb *superblock) {
+	if fs.tx.before == nil {
+		fs.tx.before = &shape{fs.sb, fs.system}
+	}
+	fs.sb = sb
 }
 
 type undo struct {

@@ -255,28 +255,32 @@ func (fs *FS) editSuper() ([]byte, error) {
 	return fs.edit(b)[off : off+superblockSize], nil
 }
 
-// enable sets a feature's bit in one of the superblock's three words of them,
-// if it is not set. Revision 0 has none: it becomes revision 1, as the kernel has it.
+// enable sets a feature in the superblock's word of compatible features
+// (sbCompat), or of read-only compatible ones (sbROCompat), if it is not set.
+// Revision 0 has none: it becomes revision 1, as the kernel has it.
 func (fs *FS) enable(word int, bit uint32) error {
-	d, err := fs.super()
+	sb := *fs.sb
+	set := &sb.compat
+	if word == sbROCompat {
+		set = &sb.roCompat
+	}
+	if *set&bit != 0 {
+		return nil
+	}
+	d, err := fs.editSuper()
 	if err != nil {
 		return err
 	}
-	old := binary.LittleEndian.Uint32(d[word:])
-	if old&bit != 0 {
-		return nil
-	}
-	if d, err = fs.editSuper(); err != nil {
-		return err
-	}
 	le := binary.LittleEndian
-	if le.Uint32(d[sbRevision:]) == 0 {
+	if sb.revision == 0 {
 		le.PutUint32(d[sbRevision:], 1)
 		le.PutUint32(d[sbFirstIno:], goodOldFirstIno)
 		le.PutUint16(d[sbInodeSize:], goodOldInodeSize)
 		clear(d[sbCompat : sbROCompat+4])
-		old = 0
 	}
-	le.PutUint32(d[word:], old|bit)
+	sb.revision = 1
+	*set |= bit
+	le.PutUint32(d[word:], *set)
+	fs.reshape(&sb)
 	return nil
 }

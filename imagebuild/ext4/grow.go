@@ -41,10 +41,9 @@ func (f *FS) grow(size int64) error {
 		return err
 	}
 
-	f.tx.before = &shape{old, f.system}
 	// A failure may have left something here, before.
 	maps.DeleteFunc(f.cache, func(blk uint64, _ *buffer) bool { return blk >= old.blocks })
-	f.sb = sb
+	f.reshape(sb)
 	if err := f.growLastGroup(old); err != nil {
 		return err
 	}

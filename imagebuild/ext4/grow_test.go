@@ -118,3 +118,29 @@ func compareDigests(t testing.TB, want, got map[string]string) {
 		t.Fatalf("%d files, want %d", len(got), len(want))
 	}
 }
+
+// TestGrowKeepsFeatures grows a file system over to meta_bg after a first
+// attribute, which needs a feature, was set in the same session.
+func TestGrowKeepsFeatures(t *testing.T) {
+	const size = 300 << 20
+	img := mkfs(t, layout{"", []string{"-b", "1024", "-O", "^has_journal,^ext_attr,^resize_inode"}, "16M", nil}, "")
+	if err := os.Truncate(img, size); err != nil {
+		t.Fatal(err)
+	}
+	f := openSized(t, img, size)
+	put(t, f, "file", nil)
+	has := func(feature string) bool { return slices.Contains(f.Info().Features, feature) }
+	if err := f.Setxattr("file", "user.x", noise(2000, 1)); !errors.Is(err, ErrXattrSpace) || has("ext_attr") {
+		t.Fatalf("%v, %v", err, f.Info().Features)
+	}
+	if err := errors.Join(f.Setxattr("file", "user.x", noise(700, 1)), f.Grow(size)); err != nil {
+		t.Fatal(err)
+	}
+	if !has("ext_attr") || !has("meta_bg") {
+		t.Error(f.Info().Features)
+	}
+	if err := f.Close(); err != nil {
+		t.Fatal(err)
+	}
+	fsck(t, img)
+}

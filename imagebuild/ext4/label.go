@@ -41,17 +41,14 @@ func (f *FS) SetLabel(label string) error {
 func (f *FS) SetUUID(uuid [16]byte) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	before := *f.sb
-	err := f.update(func() error { return f.setUUID(uuid) })
-	if err != nil {
-		*f.sb = before
+	if err := f.update(func() error { return f.setUUID(uuid) }); err != nil {
 		return fmt.Errorf("set the UUID of the ext4 file system: %w", err)
 	}
 	return nil
 }
 
 func (f *FS) setUUID(uuid [16]byte) error {
-	sb := f.sb
+	old, sb := f.sb, *f.sb
 	seeded := sb.hasIncompat(incompatCsumSeed)
 	switch {
 	case sb.hasCompat(compatStableInodes):
@@ -59,13 +56,13 @@ func (f *FS) setUUID(uuid [16]byte) error {
 	case sb.hasIncompat(incompatEAInode) && !sb.metadataCsum() && !seeded:
 		return &UnsupportedError{Features: []string{"ea_inode but not metadata_csum"}, Writing: true}
 	}
-	old := *sb
 	sb.uuid = uuid
 	if sb.metadataCsum() {
 		sb.incompat |= incompatCsumSeed
 	} else if !seeded {
 		sb.csumSeed = crc32c(^uint32(0), uuid[:])
 	}
+	f.reshape(&sb)
 	err := f.editSupers(func(d []byte) {
 		copy(d[sbUUID:], uuid[:])
 		if sb.metadataCsum() && !seeded {
@@ -80,7 +77,7 @@ func (f *FS) setUUID(uuid [16]byte) error {
 	for n := range sb.groups {
 		f.tx.descs[n] = struct{}{} // sealed at the operation's end
 	}
-	return f.resealBackupDescs(&old)
+	return f.resealBackupDescs(old)
 }
 
 // editSupers changes the superblock and those of its copies that are whole and

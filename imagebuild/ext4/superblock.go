@@ -46,8 +46,8 @@ const (
 	sbChecksum     = 0x3FC
 )
 
-// superblock holds the fields that do not change while a file system is open.
-// Counters live in the superblock's buffer only, so that they roll back with it.
+// superblock holds the fields that do not count anything: those change by
+// FS.reshape only. Counters live in the superblock's buffer, and roll back with it.
 type superblock struct {
 	compat, incompat, roCompat uint32
 
