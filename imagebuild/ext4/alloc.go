@@ -29,6 +29,9 @@ func (fs *FS) allocate(goal uint64, home uint32, want uint32) (start uint64, n u
 		if fs.isSystem(at, uint64(n)) {
 			return 0, 0, corrupt("block bitmap", 0, at, "structures of the file system are marked free")
 		}
+		if _, changed := fs.tx.next[home]; !changed {
+			fs.tx.next[home] = fs.alloc.next[home]
+		}
 		fs.alloc.next[home] = at + uint64(n)
 		return at, n, fs.mark(at, uint64(n), true)
 	}

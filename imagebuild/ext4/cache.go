@@ -40,6 +40,8 @@ type txn struct {
 	// it is looked up. Those in removed stop being files when it succeeds.
 	inodes  map[uint32]*inode
 	removed []*inode
+	// next is what the operation changed of allocator.next; 0 where nothing was.
+	next map[uint32]uint64
 	// before is how the file system was, if the operation changed that.
 	before *shape
 }
@@ -140,6 +142,7 @@ func (fs *FS) update(fn func() error) error {
 	fs.tx = &txn{
 		freed:        map[uint64]struct{}{},
 		inodes:       map[uint32]*inode{},
+		next:         map[uint32]uint64{},
 		blockBitmaps: map[uint32]struct{}{}, inodeBitmaps: map[uint32]struct{}{}, descs: map[uint32]struct{}{},
 	}
 	err := fn()
@@ -173,6 +176,11 @@ func (fs *FS) rollback() {
 		u.b.dirty, u.b.verified, u.b.tx = u.dirty, u.verified, 0
 		if !u.dirty {
 			delete(fs.cache, u.b.blk)
+		}
+	}
+	for home, next := range fs.tx.next {
+		if fs.alloc.next[home] = next; next == 0 {
+			delete(fs.alloc.next, home)
 		}
 	}
 	fs.tx = nil

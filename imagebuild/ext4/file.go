@@ -174,7 +174,7 @@ func (f *File) ReadDir(n int) (entries []fs.DirEntry, err error) {
 
 // Close ends the use of the file. Of a file opened with os.O_TRUNC it frees the
 // blocks that the new content did not need; an extent tree that was changed is
-// made as small as it can be.
+// made as small as it can be. If that fails, [FS.Sync] and [FS.Close] try it again.
 func (f *File) Close() error {
 	f.fs.mu.Lock()
 	defer f.fs.mu.Unlock()
@@ -190,7 +190,7 @@ func (f *File) Close() error {
 	if in.unsettled() && !in.removed && !f.fs.closed {
 		err = f.fs.update(in.settle)
 	}
-	if f.fs.open[in.ino] == in {
+	if f.fs.open[in.ino] == in && err == nil {
 		delete(f.fs.open, in.ino)
 	}
 	if err != nil && !errors.Is(err, errClosed) {

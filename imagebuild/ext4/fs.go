@@ -291,8 +291,12 @@ func (f *FS) sync() error {
 	}
 	slices.Sort(inos)
 	for _, ino := range inos {
-		if err := f.update(func() error { return f.open[ino].settle() }); err != nil {
+		in := f.open[ino]
+		if err := f.update(in.settle); err != nil {
 			return err
+		}
+		if in.refs == 0 { // its last Close has failed
+			delete(f.open, ino)
 		}
 	}
 	return f.flush()
