@@ -81,9 +81,10 @@ func (r *CheckReport) Err() error {
 	return KindImage.as(errors.Join(errs...))
 }
 
-// Check looks for everything that is wrong with the image at path, in any packing: with
-// its partition table, and with every FAT and ext4 file system in it. The image
-// may also be one such file system without a table. Nothing is changed.
+// Check looks for everything that is wrong with the image at path: with its
+// packing, its partition table, and every FAT and ext4 file system in it, but for
+// those of logical partitions. The image may also be one such file system
+// without a table. Nothing is changed.
 //
 // What is damaged is in the report. The error says that the image could not be
 // read, or is none.
@@ -111,8 +112,20 @@ func Check(ctx context.Context, path string, o Options) (_ *CheckReport, err err
 		report.Partitions = append(report.Partitions, *checked)
 	}
 	r.end()
+	// What the file systems do not refer to has not been unpacked yet.
+	if image.Packing().Kind != "img" {
+		err := image.Scan(ctx, func(c source.Chunk) error {
+			o.Progress(stepUnpack, c.Off+c.Len, image.Size())
+			return nil
+		})
+		if err != nil {
+			return nil, KindImage.as(err)
+		}
+	}
 	return report, nil
 }
+
+const stepUnpack = "unpacking, to check all of it"
 
 // readTable returns the partitions that there are. Without a table, a file
 // system is all there is; of a table that is wrong there are none.
@@ -124,6 +137,13 @@ func (r *CheckReport) readTable(l *layer.Layer) ([]disk.Partition, error) {
 	switch {
 	case err == nil:
 		r.Table = d.Table
+		err := d.CheckCopy()
+		if errors.As(err, &unreadable) {
+			return nil, err
+		}
+		if err != nil {
+			r.Findings = append(r.Findings, Finding{Code: codeTable, Detail: err.Error()})
+		}
 		return d.Partitions, nil
 	case errors.As(err, &unreadable):
 		return nil, err

@@ -39,7 +39,7 @@ func (p *prepared) enlarge() error {
 	index := p.parts.root.Index
 	need, err := d.GrownSize(index, size)
 	if err != nil {
-		return KindConfig.as(fmt.Errorf("%s: image.rootSize: %w", p.config.Path, err))
+		return p.badRootSize(err)
 	}
 	if err := p.base.Close(); err != nil {
 		return err
@@ -61,7 +61,13 @@ func (p *prepared) grow(fs *filesystems) error {
 		return nil
 	}
 	if err := fs.root.Grow(p.parts.root.Size); err != nil {
-		return KindConfig.as(fmt.Errorf("%s: image.rootSize: %w", p.config.Path, err))
+		return p.badRootSize(err)
 	}
 	return nil
+}
+
+// badRootSize says that the image cannot have the size that nodes.yaml wants.
+func (p *prepared) badRootSize(err error) error {
+	return KindConfig.as(fmt.Errorf("%s: image.rootSize is %d MiB, the image's root has %d MiB: %w",
+		p.config.Path, p.config.Image.RootSize>>20, p.parts.root.Size>>20, err))
 }

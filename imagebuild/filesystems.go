@@ -2,6 +2,7 @@ package imagebuild
 
 import (
 	"errors"
+	"fmt"
 	"time"
 
 	"github.com/piimg/piimg/imagebuild/disk"
@@ -24,11 +25,11 @@ type filesystems struct {
 func (p partitions) open(l *layer.Layer, readOnly bool, t time.Time) (*filesystems, error) {
 	boot, err := fat.Open(l, p.boot.Start, p.boot.Size, fat.Options{Time: t, ReadOnly: readOnly})
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("partition %d: %w", p.boot.Index, err)
 	}
 	root, err := ext4.Open(l, p.root.Start, p.root.Size, ext4.Options{Time: t, ReadOnly: readOnly})
 	if err != nil {
-		return nil, errors.Join(err, boot.Close())
+		return nil, errors.Join(fmt.Errorf("partition %d: %w", p.root.Index, err), boot.Close())
 	}
 	return &filesystems{boot: boot, root: root}, nil
 }

@@ -18,6 +18,8 @@ type Plans struct {
 	Base  BaseReport  `json:"base"`
 	Time  time.Time   `json:"time"` // of everything that the build would change
 	Plans []plan.Plan `json:"plans"`
+	// RootSize is what the root partition is enlarged to, in bytes; 0 if it is not.
+	RootSize int64 `json:"rootSize,omitempty"`
 	// Ranges says how much of the image the plans change.
 	Ranges Ranges `json:"ranges"`
 }
@@ -45,7 +47,7 @@ func Plan(ctx context.Context, o Options) (_ *Plans, err error) {
 		return nil, KindPlan.as(err)
 	}
 	out := &Plans{
-		Base: p.baseReport(), Time: p.time,
+		Base: p.baseReport(), Time: p.time, RootSize: p.config.Image.RootSize,
 		Ranges: Ranges{Size: RangeSize, Shared: countRanges(p.base), Nodes: map[string]int{}},
 	}
 	for k, i := range p.chosen {
@@ -59,6 +61,11 @@ func Plan(ctx context.Context, o Options) (_ *Plans, err error) {
 func (p *Plans) WriteText(w io.Writer) error {
 	if _, err := fmt.Fprintf(w, "base %s, %s %s, sha256 %s\n", p.Base.Name, p.Base.Release, p.Base.Arch, p.Base.SHA256); err != nil {
 		return err
+	}
+	if p.RootSize > 0 {
+		if _, err := fmt.Fprintf(w, "the root partition and its file system are enlarged to %d MiB\n", p.RootSize>>20); err != nil {
+			return err
+		}
 	}
 	for _, pl := range p.Plans {
 		if _, err := fmt.Fprintln(w); err != nil {

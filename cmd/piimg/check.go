@@ -14,13 +14,15 @@ func (a *app) checkCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "check IMAGE...",
 		Short: "Look for everything that is wrong with images",
-		Long: `Checks the partition table and every FAT and ext4 file system of an image, as
-fsck.fat -n and e2fsck -fn do, without root and without unpacking it first. A
-file system without a partition table can be checked, too. Nothing is changed.
+		Long: `Checks the packing, the partition table and every FAT and ext4 file system of an
+image, as fsck.fat -n and e2fsck -fn do, without root. A file system without a
+partition table can be checked, too; logical partitions are not looked into.
+Nothing is changed.
 
 Each image is checked, whatever is wrong with the one before. The exit code is 0
-if nothing was found, 4 if an image is none or a part of it could not be checked,
-and else 7.
+if nothing was found, 4 if an image is none or a file system could not be checked,
+and else 7. What "not checked" stands before, such as what quotas count, has no
+part in it.
 
 ` + exitCodes,
 		Example: `  piimg check dist/*.img

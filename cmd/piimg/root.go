@@ -107,7 +107,7 @@ func usageError(err error) error {
 // report prints err as the user should see it, and returns its exit code.
 func (a *app) report(err error) int {
 	if errors.Is(err, context.Canceled) {
-		fmt.Fprintln(a.stderr, "piimg: interrupted; nothing was published")
+		fmt.Fprintln(a.stderr, "piimg: interrupted; nothing was left half-done")
 		return exitInterrupted
 	}
 	fmt.Fprintf(a.stderr, "piimg: %v\n", err)

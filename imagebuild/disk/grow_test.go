@@ -3,6 +3,7 @@ package disk_test
 import (
 	"bytes"
 	"os"
+	"os/exec"
 	"regexp"
 	"strings"
 	"testing"
@@ -91,6 +92,9 @@ func TestGrow(t *testing.T) {
 				t.Fatal(err)
 			}
 			asSfdisk(t, d, path)
+			if err := d.CheckCopy(); err != nil {
+				t.Error(err)
+			}
 			if p := d.Partitions[len(d.Partitions)-1]; p.Index != c.index || p.Size != c.size {
 				t.Errorf("partition %d of %d bytes, want %d of %d", p.Index, p.Size, c.index, c.size)
 			}
@@ -165,5 +169,43 @@ func TestGrowRefused(t *testing.T) {
 	}
 	if err := d.Grow(2, 64*mib); err == nil || !strings.Contains(err.Error(), "needs an image of") {
 		t.Errorf("without the room: %v", err)
+	}
+}
+
+// The copy of a GPT is compared with it; sgdisk agrees that something is wrong.
+func TestCheckCopy(t *testing.T) {
+	script := "label: gpt\nsize=8M,type=uefi\nsize=8M\n"
+	for name, damage := range map[string]func(f *os.File) error{
+		"header zeroed": func(f *os.File) error { _, err := f.WriteAt(make([]byte, 512), 64*mib-512); return err },
+		"entry changed": func(f *os.File) error { _, err := f.WriteAt([]byte{1}, 64*mib-33*512+60); return err },
+		"image longer":  func(f *os.File) error { return f.Truncate(65 * mib) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			path := newImage(t, 64*mib, script)
+			d, err := open(t, path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := d.CheckCopy(); err != nil {
+				t.Fatalf("undamaged: %v", err)
+			}
+			f, err := os.OpenFile(path, os.O_RDWR, 0)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer f.Close()
+			if err := damage(f); err != nil {
+				t.Fatal(err)
+			}
+			if d, err = open(t, path); err != nil {
+				t.Fatal(err)
+			}
+			if err := d.CheckCopy(); err == nil || !strings.Contains(err.Error(), "copy of the GPT") {
+				t.Errorf("%v", err)
+			}
+			if out, _ := exec.Command(tool(t, "sgdisk"), "-v", path).CombinedOutput(); !bytes.Contains(out, []byte("ERROR")) && bytes.Contains(out, []byte("No problems found")) {
+				t.Errorf("sgdisk finds nothing:\n%s", out)
+			}
+		})
 	}
 }
