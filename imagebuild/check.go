@@ -34,6 +34,9 @@ type PartitionChecked struct {
 	// Findings are what is wrong, Omitted how many more there are than are listed.
 	Findings []Finding `json:"findings"`
 	Omitted  int       `json:"omitted,omitempty"`
+	// State is what the file system notes of itself, such as errors that the kernel
+	// met with. It is no finding where nothing is wrong any more.
+	State []string `json:"state,omitempty"`
 	// Unchecked names what of the file system was not checked.
 	Unchecked []string `json:"unchecked,omitempty"`
 	// Skipped says why nothing was checked: the partition is of no interest.

@@ -120,6 +120,7 @@ func (c *PartitionChecked) checkExt4(r io.ReaderAt, l *layer.Layer) error {
 	if f, err := ext4.Open(l, c.Start, c.Size, ext4.Options{ReadOnly: true}); err == nil {
 		i := f.Info()
 		c.Label, c.BlockSize, c.Blocks = cmp.Or(i.Label, c.Label), int64(i.BlockSize), int64(i.Blocks)
+		c.State = i.State
 		if err := f.Close(); err != nil {
 			return err
 		}

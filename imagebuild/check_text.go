@@ -25,6 +25,9 @@ func (r *CheckReport) WriteText(to io.Writer) error {
 		if p.Omitted > 0 {
 			fmt.Fprintf(w, "    %d more\n", p.Omitted)
 		}
+		if len(p.State) > 0 {
+			fmt.Fprintf(w, "    noted in it: %s\n", strings.Join(p.State, ", "))
+		}
 		if len(p.Unchecked) > 0 {
 			fmt.Fprintf(w, "    not checked: %s\n", strings.Join(p.Unchecked, ", "))
 		}
