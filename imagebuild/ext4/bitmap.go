@@ -86,11 +86,7 @@ func (g group) editBlockBits() ([]byte, error) {
 // initialBlockBits computes the bitmap of a group in which nothing but the
 // file system's own structures is in use.
 func (g group) initialBlockBits() []byte {
-	return g.fs.sb.groupBits(g.num, []blockRange{
-		{g.blockBitmap(), g.blockBitmap() + 1},
-		{g.inodeBitmap(), g.inodeBitmap() + 1},
-		{g.inodeTable(), g.inodeTable() + uint64(g.fs.sb.inodeTableBlocks())},
-	})
+	return g.fs.sb.groupBits(g.num, g.structures())
 }
 
 // groupBits computes the bitmap of group g in which nothing is in use but the

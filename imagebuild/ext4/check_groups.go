@@ -57,7 +57,7 @@ const (
 
 // group returns the descriptor of group n, which it reads block by block.
 func (c *checker) group(n uint32) (group, error) {
-	per := uint32(c.sb.blockSize / c.sb.descSize)
+	per := c.sb.descsPerBlock()
 	if blk := c.sb.descBlock(n / per); c.desc == nil || c.desc.blk != blk {
 		c.desc = &buffer{blk: blk, data: make([]byte, c.sb.blockSize)}
 		if err := c.read(blk, c.desc.data); err != nil {

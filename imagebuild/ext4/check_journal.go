@@ -143,17 +143,13 @@ func (c *checker) checkOrphanFile() error {
 
 // checkOrphanBlock checks one block of the orphan file, and says whether it is as it should be.
 func (c *checker) checkOrphanBlock(in *inode, b *buffer, where Finding) bool {
-	le := binary.LittleEndian
-	tail := len(b.data) - orphanTail
-	switch {
-	case le.Uint32(b.data[tail:]) != orphanMagic:
-		c.find(where, "magic number is %#08x, not %#08x", le.Uint32(b.data[tail:]), orphanMagic)
-	case c.sb.metadataCsum() && le.Uint32(b.data[tail+4:]) != in.orphanChecksum(b):
-		c.find(where, "checksum is %#08x, should be %#08x", le.Uint32(b.data[tail+4:]), in.orphanChecksum(b))
-	case !isZero(b.data[:tail]):
-		c.find(where, "inodes in it wait for being released")
-	default:
-		return true
+	if p := in.orphanProblem(b); p != "" {
+		c.find(where, "%s", p)
+		return false
 	}
-	return false
+	if !isZero(b.data[:len(b.data)-orphanTail]) {
+		c.find(where, "inodes in it wait for being released")
+		return false
+	}
+	return true
 }

@@ -90,8 +90,7 @@ func (w *mapWalk) extents() error {
 			return nil
 		}
 	}
-	bs := uint64(w.c.sb.blockSize)
-	return w.node(root, 0, depth, 0, 0, (uint64(w.in.size())+bs-1)/bs)
+	return w.node(root, 0, depth, 0, 0, w.c.sb.blocksFor(w.in.size()))
 }
 
 // node walks through a node whose entries must begin at file block first or
@@ -148,7 +147,7 @@ type extent struct {
 func (w *mapWalk) extentProblem(x extent, first, last uint64) string {
 	sb, in := w.c.sb, w.in
 	end := x.first + x.count - 1
-	eof := (uint64(in.size())+uint64(sb.blockSize)-1)/uint64(sb.blockSize) - 1
+	eof := sb.blocksFor(in.size()) - 1
 	switch {
 	case !w.c.inside(x.phys, 1):
 		return "it lies outside of the file system"

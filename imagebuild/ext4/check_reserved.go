@@ -86,7 +86,7 @@ func (c *checker) checkResizeInode() error {
 	if !has {
 		return nil
 	}
-	double := uint64(in.u32(iBlock + 4*13))
+	double := uint64(in.u32(iDoubleIndirect))
 	if !c.inside(double, 1) || in.links() == 0 || in.mode()&modeType != modeRegular {
 		c.bad(in, CodeResizeInode, "its block is %d, with %d links and mode %#o", double, in.links(), in.mode())
 		return nil

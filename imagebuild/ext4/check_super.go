@@ -70,7 +70,7 @@ func (c *checker) parseSuper(p []byte) (*superblock, error) {
 	if !errors.As(err, &bad) || binary.LittleEndian.Uint32(p[sbROCompat:])&roCompatMetadataCsum == 0 {
 		return sb, err
 	}
-	got, want := binary.LittleEndian.Uint32(p[sbChecksum:]), crc32c(^uint32(0), p[:sbChecksum])
+	got, want := binary.LittleEndian.Uint32(p[sbChecksum:]), superChecksum(p)
 	if got == want {
 		return nil, err
 	}

@@ -191,8 +191,7 @@ func (x *xattrCheck) holderProblem(entry []byte, ino uint32) (problem string, ch
 	le := binary.LittleEndian
 	problem = xattrHashProblem(entry, le.AppendUint32(nil, in.u32(iAtime)))
 	if problem == "" {
-		bs := uint64(sb.blockSize)
-		return "", (uint64(le.Uint32(entry[8:])) + bs - 1) / bs, nil
+		return "", sb.blocksFor(int64(le.Uint32(entry[8:]))), nil
 	}
 	if in.u32(iMtime) == x.in.ino && in.generation() == x.in.generation() { // as Lustre had it first
 		return "", 0, nil

@@ -32,6 +32,16 @@ func crc16(crc uint16, p []byte) uint16 {
 	return crc
 }
 
+// superChecksum computes the checksum of the superblock d, or of a copy of it.
+func superChecksum(d []byte) uint32 { return crc32c(^uint32(0), d[:sbChecksum]) }
+
+// sealSuper writes the checksum of the superblock d, where it has one.
+func (sb *superblock) sealSuper(d []byte) {
+	if sb.metadataCsum() {
+		binary.LittleEndian.PutUint32(d[sbChecksum:], superChecksum(d))
+	}
+}
+
 // inodeSeed is where the checksums of an inode and of its blocks start from.
 func (sb *superblock) inodeSeed(ino, generation uint32) uint32 {
 	return crc32cU32(crc32cU32(sb.csumSeed, ino), generation)

@@ -115,6 +115,15 @@ func (sb *superblock) inodeTableBlocks() uint32 {
 // blockRange is a run of blocks, [from, to).
 type blockRange struct{ from, to uint64 }
 
+// structures are where the descriptor places the group's bitmaps and inode table.
+func (g group) structures() []blockRange {
+	return []blockRange{
+		{g.blockBitmap(), g.blockBitmap() + 1},
+		{g.inodeBitmap(), g.inodeBitmap() + 1},
+		{g.inodeTable(), g.inodeTable() + uint64(g.fs.sb.inodeTableBlocks())},
+	}
+}
+
 // checkGroups verifies every descriptor and collects the blocks that hold the
 // file system's own structures, which no file may own.
 func (fs *FS) checkGroups() error {
@@ -130,12 +139,7 @@ func (fs *FS) checkGroups() error {
 				return corrupt("group descriptors", 0, g.buf.blk, "checksum of group %d is %#04x, should be %#04x", n, got, want)
 			}
 		}
-		table := uint64(sb.inodeTableBlocks())
-		own := []blockRange{
-			{g.blockBitmap(), g.blockBitmap() + 1},
-			{g.inodeBitmap(), g.inodeBitmap() + 1},
-			{g.inodeTable(), g.inodeTable() + table},
-		}
+		own := g.structures()
 		for _, r := range own {
 			if r.from <= uint64(sb.firstData) || r.to > sb.blocks || r.to < r.from {
 				return corrupt("group descriptors", 0, g.buf.blk, "group %d places its structures at block %d of %d", n, r.from, sb.blocks)
@@ -211,12 +215,12 @@ func (fs *FS) sealGroups() error {
 			binary.LittleEndian.PutUint16(d[gdChecksum:], sb.descChecksum(n, d))
 		}
 	}
-	if fs.tx.super && sb.metadataCsum() {
+	if fs.tx.super {
 		d, err := fs.editSuper()
 		if err != nil {
 			return err
 		}
-		binary.LittleEndian.PutUint32(d[sbChecksum:], crc32c(^uint32(0), d[:sbChecksum]))
+		sb.sealSuper(d)
 	}
 	return nil
 }

@@ -110,7 +110,8 @@ func (f *grower) writeBackups() error {
 		}
 		return err
 	}
-	for _, g := range sb.backups() {
+	groups := sb.backups()
+	for _, g := range groups {
 		p, err := f.backupSuper(g)
 		if err != nil {
 			return err
@@ -131,7 +132,7 @@ func (f *grower) writeBackups() error {
 		if err != nil {
 			return err
 		}
-		for _, blk := range sb.descBackups(i) {
+		for _, blk := range sb.descBackups(i, groups) {
 			if err := put(blk, b.data); err != nil {
 				return err
 			}
@@ -153,8 +154,6 @@ func (f *FS) backupSuper(g uint32) ([]byte, error) {
 	if f.sb.revision > 0 {
 		le.PutUint16(p[sbGroupNumber:], uint16(g))
 	}
-	if f.sb.metadataCsum() {
-		le.PutUint32(p[sbChecksum:], crc32c(^uint32(0), p[:sbChecksum]))
-	}
+	f.sb.sealSuper(p)
 	return p, nil
 }

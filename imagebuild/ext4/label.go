@@ -90,10 +90,7 @@ func (f *FS) editSupers(fn func(d []byte)) error {
 	var uuid [16]byte
 	copy(uuid[:], p[sbUUID:])
 	fn(p)
-	for g := uint32(1); g < f.sb.groups; g++ {
-		if !f.sb.hasSuper(g) {
-			continue
-		}
+	for _, g := range f.sb.backups() {
 		b, err := f.block(f.sb.groupStart(g))
 		if err != nil {
 			return err
@@ -101,14 +98,12 @@ func (f *FS) editSupers(fn func(d []byte)) error {
 		d := b.data[:superblockSize]
 		le := binary.LittleEndian
 		if le.Uint16(d[sbMagic:]) != superMagic || [16]byte(d[sbUUID:]) != uuid ||
-			f.sb.metadataCsum() && le.Uint32(d[sbChecksum:]) != crc32c(^uint32(0), d[:sbChecksum]) {
+			f.sb.metadataCsum() && le.Uint32(d[sbChecksum:]) != superChecksum(d) {
 			continue
 		}
 		f.edit(b)
 		fn(d)
-		if f.sb.metadataCsum() {
-			le.PutUint32(d[sbChecksum:], crc32c(^uint32(0), d[:sbChecksum]))
-		}
+		f.sb.sealSuper(d)
 	}
 	return nil
 }
@@ -117,9 +112,9 @@ func (f *FS) editSupers(fn func(d []byte)) error {
 // descriptors, as far as they were right by the old superblock.
 func (f *FS) resealBackupDescs(old *superblock) error {
 	size := f.sb.descSize
-	per := f.sb.descsPerBlock()
+	per, groups := f.sb.descsPerBlock(), f.sb.backups()
 	for i := range f.sb.descBlocks() {
-		for _, blk := range f.sb.descBackups(i) {
+		for _, blk := range f.sb.descBackups(i, groups) {
 			b, err := f.block(blk)
 			if err != nil {
 				return err
@@ -137,13 +132,14 @@ func (f *FS) resealBackupDescs(old *superblock) error {
 	return nil
 }
 
-// descBackups are the blocks that hold copies of the i-th block of group descriptors.
-func (sb *superblock) descBackups(i uint32) []uint64 {
+// descBackups are the blocks that hold copies of the i-th block of group
+// descriptors; groups are those of [superblock.backups].
+func (sb *superblock) descBackups(i uint32, groups []uint32) []uint64 {
 	var out []uint64
 	per := sb.descsPerBlock()
 	if meta := sb.hasIncompat(incompatMetaBG); !meta || i < sb.firstMetaBG {
-		for g := uint32(1); g < sb.groups; g++ {
-			if sb.hasSuper(g) && !(meta && g/per >= sb.firstMetaBG) {
+		for _, g := range groups {
+			if !meta || g/per < sb.firstMetaBG {
 				out = append(out, sb.groupStart(g)+1+uint64(i))
 			}
 		}

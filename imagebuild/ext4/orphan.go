@@ -1,6 +1,9 @@
 package ext4
 
-import "encoding/binary"
+import (
+	"encoding/binary"
+	"fmt"
+)
 
 // Blocks of the orphan file: numbers of inodes, then a magic number and a checksum.
 const (
@@ -80,18 +83,11 @@ func (f *FS) scanOrphanFile(fn func(orphan) error) error {
 		if err != nil {
 			return err
 		}
-		le := binary.LittleEndian
-		tail := len(b.data) - orphanTail
-		if got := le.Uint32(b.data[tail:]); got != orphanMagic {
-			return corrupt("orphan file", in.ino, b.blk, "magic number is %#08x, not %#08x", got, orphanMagic)
+		if p := in.orphanProblem(b); p != "" {
+			return corrupt("orphan file", in.ino, b.blk, "%s", p)
 		}
-		if f.sb.metadataCsum() {
-			if got, want := le.Uint32(b.data[tail+4:]), in.orphanChecksum(b); got != want {
-				return corrupt("orphan file", in.ino, b.blk, "checksum is %#08x, should be %#08x", got, want)
-			}
-		}
-		for off := 0; off < tail; off += 4 {
-			if ino := le.Uint32(b.data[off:]); ino != 0 {
+		for off := 0; off < len(b.data)-orphanTail; off += 4 {
+			if ino := binary.LittleEndian.Uint32(b.data[off:]); ino != 0 {
 				if err := fn(orphan{ino: ino, block: b.blk, off: off}); err != nil {
 					return err
 				}
@@ -102,6 +98,20 @@ func (f *FS) scanOrphanFile(fn func(orphan) error) error {
 		}
 	}
 	return nil
+}
+
+// orphanProblem says what is wrong with the tail of a block of the orphan file in, or "".
+func (in *inode) orphanProblem(b *buffer) string {
+	tail := b.data[len(b.data)-orphanTail:]
+	if got := binary.LittleEndian.Uint32(tail); got != orphanMagic {
+		return fmt.Sprintf("magic number is %#08x, not %#08x", got, orphanMagic)
+	}
+	if in.fs.sb.metadataCsum() {
+		if got, want := binary.LittleEndian.Uint32(tail[4:]), in.orphanChecksum(b); got != want {
+			return fmt.Sprintf("checksum is %#08x, should be %#08x", got, want)
+		}
+	}
+	return ""
 }
 
 // orphanChecksum computes the checksum of a block of the orphan file in.

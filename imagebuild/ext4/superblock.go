@@ -137,7 +137,7 @@ func parseSuperblock(p []byte, size int64) (*superblock, error) {
 		if t := p[0x175]; t != 1 {
 			return nil, &UnsupportedError{Features: []string{"a checksum type other than crc32c"}}
 		}
-		if got, want := u32(sbChecksum), crc32c(^uint32(0), p[:sbChecksum]); got != want {
+		if got, want := u32(sbChecksum), superChecksum(p); got != want {
 			return bad("checksum is %#08x, should be %#08x", got, want)
 		}
 	}
