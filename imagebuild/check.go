@@ -115,8 +115,8 @@ func Check(ctx context.Context, path string, o Options) (_ *CheckReport, err err
 		report.Partitions = append(report.Partitions, *checked)
 	}
 	r.end()
-	// What the file systems do not refer to has not been unpacked yet.
-	if image.Packing().Kind != "img" {
+	// Of what is unpacked as it is read, not all has been. Other packings were unpacked, and so checked, as a whole.
+	if image.XZ() != nil {
 		err := image.Scan(ctx, func(c source.Chunk) error {
 			o.Progress(stepUnpack, c.Off+c.Len, image.Size())
 			return nil
