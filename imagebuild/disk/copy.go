@@ -7,9 +7,6 @@ import (
 	"io"
 )
 
-// gptHeaderSize is how much of a GPT's header its checksum covers, in bytes.
-const gptHeaderSize = 92
-
 // CheckCopy compares the copy of a GPT at the end of the image with the table
 // itself (UEFI Specification, section 5.3.2): it is what a damaged table is
 // repaired from. An MBR has none, and nothing is wrong with that.

@@ -129,8 +129,10 @@ func (d *Disk) readMBR(f file, size int64, first []byte) error {
 	return nil
 }
 
-// The GPT's array of entries: what go-diskfs reads, and the most that is sensible.
+// The GPT: how much of its header the checksum covers, in bytes, the size of an
+// entry that go-diskfs reads, and the most entries that are sensible.
 const (
+	gptHeaderSize = 92
 	gptEntrySize  = 128
 	maxGPTEntries = 1024
 )
@@ -166,7 +168,7 @@ func (d *Disk) readGPT(f file, size int64) error {
 // gptBlockSize returns the size of the sectors that a GPT counts in, and checks
 // in both of its headers what go-diskfs goes by before it looks at checksums.
 func gptBlockSize(f file, size int64) (int64, error) {
-	header := make([]byte, 92)
+	header := make([]byte, gptHeaderSize)
 	isHeader := func(off int64) bool {
 		if off < sectorSize || off > size-int64(len(header)) {
 			return false

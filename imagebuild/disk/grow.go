@@ -14,8 +14,11 @@ import (
 // imageAlign is what the size of an enlarged image is a multiple of, in bytes.
 const imageAlign = 1 << 20
 
-// gptEntries is how many entries go-diskfs gives a GPT that it writes.
-const gptEntries = 128
+// How many entries go-diskfs gives a GPT that it writes, and their size in bytes.
+const (
+	gptEntries   = 128
+	gptArraySize = gptEntries * gptEntrySize
+)
 
 // GrownSize returns how large the image has to be, in bytes, for partition index
 // to have size bytes: never less than it is. It fails where [Disk.Grow] would: if
@@ -28,7 +31,7 @@ func (d *Disk) GrownSize(index int, size int64) (int64, error) {
 	}
 	end := p.Start + size
 	if d.Table == "gpt" {
-		end += gptEntries*gptEntrySize + d.sector // the copy of the table at the end
+		end += gptArraySize + d.sector // the copy of the table at the end
 	}
 	return max(d.size, (end+imageAlign-1)/imageAlign*imageAlign), nil
 }
@@ -133,7 +136,7 @@ func (d *Disk) growGPT(index int, size int64) error {
 	if err != nil {
 		return err
 	}
-	if _, err := w.WriteAt(make([]byte, gptEntries*gptEntrySize+d.sector), copyAt-gptEntries*gptEntrySize); err != nil {
+	if _, err := w.WriteAt(make([]byte, gptArraySize+d.sector), copyAt-gptArraySize); err != nil {
 		return err
 	}
 	t := gpt.Table{
@@ -156,16 +159,16 @@ func (d *Disk) checkGPT(f file) (copyAt int64, err error) {
 		}
 	}
 	header, le := sectors[d.sector:], binary.LittleEndian
-	first, array := int64(2+gptEntries*gptEntrySize/d.sector), le.Uint64(header[72:])
+	first, array := int64(2+gptArraySize/d.sector), le.Uint64(header[72:])
 	if n := le.Uint32(header[80:]); n != gptEntries || array != 2 {
 		return 0, fmt.Errorf("the GPT has %d entries, from sector %d on: only %d from sector 2 on are supported", n, array, gptEntries)
 	}
 	at := le.Uint64(header[32:])
-	if at >= uint64(d.size/d.sector) || int64(at) < first+gptEntries*gptEntrySize/d.sector {
+	if at >= uint64(d.size/d.sector) || int64(at) < first+gptArraySize/d.sector {
 		return 0, fmt.Errorf("the GPT says that its copy is in sector %d, outside the image", at)
 	}
 	for _, p := range d.Partitions {
-		if from := int64(at)*d.sector - gptEntries*gptEntrySize; p.Start+p.Size > from && p.Start <= int64(at)*d.sector {
+		if from := int64(at)*d.sector - gptArraySize; p.Start+p.Size > from && p.Start <= int64(at)*d.sector {
 			return 0, fmt.Errorf("the copy of the GPT, in sector %d, lies inside partition %d", at, p.Index)
 		}
 	}

@@ -9,6 +9,8 @@
 # Images that the tests make by scripts are left out. Needs apt-get and network.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
+# shellcheck source=../pi-image/lib.sh
+. "$here/../pi-image/lib.sh"
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 export PATH=$PATH:/usr/sbin:/sbin
@@ -18,7 +20,7 @@ source=${1:-}
 if [ -z "$source" ]; then
 	mkdir -p "$work/lists/partial"
 	codename=$(. /etc/os-release && echo "$VERSION_CODENAME")
-	echo "deb-src http://deb.debian.org/debian $codename main" >"$work/sources.list"
+	echo "deb-src $(find_mirror "$codename") $codename main" >"$work/sources.list"
 	apt=(-o Dir::Etc::sourcelist="$work/sources.list" -o Dir::Etc::sourceparts=/dev/null
 		-o Dir::State::lists="$work/lists" -o APT::Sandbox::User=)
 	apt-get "${apt[@]}" -qq update
