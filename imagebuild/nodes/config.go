@@ -17,6 +17,9 @@ type Config struct {
 	Image   Image
 	Cluster Cluster
 	Nodes   []Node // in the order of the file
+	// Kubernetes is nil without a kubernetes block: then roles configure hosts
+	// only, all in the same way.
+	Kubernetes *Kubernetes
 	// Notices are things that the user should know, and that are not wrong.
 	Notices []Problem
 }
@@ -42,13 +45,12 @@ type Cluster struct {
 // Role is what a node is for.
 type Role string
 
-// The roles. Until a kubernetes block exists all of them configure a host in
-// the same way.
+// The roles. With a kubernetes block, control planes and workers form a cluster.
 const (
 	ControlPlane Role = "control-plane"
 	Worker       Role = "worker"
 	Router       Role = "router"
-	Plain        Role = "plain"
+	Plain        Role = "plain" // a configured host and nothing more
 )
 
 // Node is one Raspberry Pi.
@@ -59,6 +61,7 @@ type Node struct {
 	IP        netip.Addr
 	MAC       net.HardwareAddr // nil if not given
 	Interface string           // "eth0" unless given
+	Memory    int64            // the board's RAM in bytes; 0 if not given
 	Domain    string           // "" or an RFC 1123 domain name
 	User      User
 	Timezone  string // "" leaves the image's
