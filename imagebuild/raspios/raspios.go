@@ -39,6 +39,7 @@ type Input struct {
 	Base       BaseInfo
 	Version    string    // piimg's own
 	Time       time.Time // the build's: the clock of the node starts here
+	Additions  []Addition
 }
 
 // BaseInfo names the base image.
@@ -62,6 +63,7 @@ func Plan(in Input) (plan.Plan, error) {
 		(*builder).planLocale,
 		(*builder).planTime,
 		(*builder).planPresets,
+		(*builder).planAdditions, // before the command line, which they add to
 		(*builder).planCmdline,
 		(*builder).planConfig,
 		(*builder).planFiles, // the user's own files win
