@@ -28,6 +28,7 @@ var order = []string{
 	"imagebuild/plan",
 	"overlays",
 	"imagebuild/raspios",
+	"imagebuild/artifacts",
 	"imagebuild/sink",
 	"imagebuild",
 	"cmd/piimg",
