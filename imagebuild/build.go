@@ -44,8 +44,9 @@ type NodeReport struct {
 	Notices  []string `json:"notices,omitempty"`
 }
 
-// Build makes one image for every chosen node, and SHA256SUMS and known_hosts
-// beside them. The secrets file is made if there is none. On an error nothing
+// Build makes one image for every chosen node, and beside them SHA256SUMS and what
+// the operator needs: known_hosts, ssh_config, hosts, inventory.ini, and with a
+// kubernetes block kubeconfig. The secrets file is made if there is none. On an error nothing
 // has been published, unless publishing itself failed half-way: then every file
 // under its final name is whole, and the build can be run again.
 func Build(ctx context.Context, o Options) (_ *Report, err error) {
@@ -225,16 +226,12 @@ func (p *prepared) hostname(i int) string { return p.config.Nodes[p.chosen[i]].H
 // stepWriting names the pass over the base for Options.Progress.
 const stepWriting = "writing images"
 
-const knownHostsName = "known_hosts"
-
 // writeCompanions writes the files beside the images.
 func (p *prepared) writeCompanions(dir string, results []sink.Result) error {
-	known, err := knownHosts(p.config.Nodes, p.secrets)
-	if err != nil {
-		return err
-	}
-	if err := sink.WriteFile(filepath.Join(dir, knownHostsName), known, 0o644); err != nil {
-		return err
+	for _, c := range companions(p.config) {
+		if err := c.write(dir, p.config, p.secrets); err != nil {
+			return err
+		}
 	}
 	return sink.UpdateSums(dir, results)
 }
@@ -244,9 +241,9 @@ func (p *prepared) baseReport() BaseReport {
 }
 
 func (p *prepared) report(o Options, results []sink.Result) *Report {
-	r := &Report{
-		Base:  p.baseReport(),
-		Files: []string{filepath.Join(o.Out, sink.SumsName), filepath.Join(o.Out, knownHostsName)},
+	r := &Report{Base: p.baseReport(), Files: []string{filepath.Join(o.Out, sink.SumsName)}}
+	for _, c := range companions(p.config) {
+		r.Files = append(r.Files, filepath.Join(o.Out, c.name))
 	}
 	for i, res := range results {
 		pl := p.plans[p.chosen[i]]

@@ -36,7 +36,9 @@ func checkOutputs(ctx context.Context, p *prepared, o Options) error {
 	}
 	if !o.Force {
 		errs = append(errs, checkCompanion(filepath.Join(o.Out, sink.SumsName), sink.CheckSums))
-		errs = append(errs, checkCompanion(filepath.Join(o.Out, knownHostsName), checkKnownHosts))
+		for _, c := range companions(p.config) {
+			errs = append(errs, checkCompanion(filepath.Join(o.Out, c.name), c.check))
+		}
 	}
 	return errors.Join(errs...)
 }

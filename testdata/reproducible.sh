@@ -5,7 +5,7 @@
 # folder, with other file times, time zone, language and umask. A Go program
 # asks the kernel for the time without the C library, so faketime has no hold on
 # it: the second binary is built with a standard library whose clock is ahead.
-# Both sets of images, SHA256SUMS and known_hosts must be the same.
+# Both sets of images, all files beside them must be the same.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 go=${GO:-go}

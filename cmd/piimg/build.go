@@ -26,9 +26,10 @@ of them are complete; an interrupted build leaves nothing behind, and running it
 again is always safe. A file that is not an earlier image of the same node is
 not replaced without --force.
 
-Beside the images stand SHA256SUMS and known_hosts: the nodes' SSH host keys are
-known before they have booted. The same inputs make the same bytes. Files get
-the base image's time, or that of SOURCE_DATE_EPOCH.
+Beside the images stand SHA256SUMS and what you need to reach the nodes, before
+they have booted: known_hosts, ssh_config, hosts, an inventory.ini for Ansible,
+and kubeconfig, if nodes.yaml has a kubernetes block. The same inputs make the
+same bytes. Files get the base image's time, or that of SOURCE_DATE_EPOCH.
 
 ` + exitCodes,
 		Example: `  piimg build --nodes nodes.yaml
