@@ -11,12 +11,15 @@ import (
 // checker turns the values of the file into the types of Config. Its methods
 // report what is wrong; what they return is then the zero value.
 type checker struct {
-	r   *strictyaml.Report
-	dir string // that relative paths start in
-	env Env
+	r    *strictyaml.Report
+	name string // of the file, as problems call it
+	dir  string // that relative paths start in
+	env  Env
 	// misread is set if a part of the file could not be read at all, so that
 	// something that seems to be absent may be there.
 	misread bool
+	// nodesMisread is misread of the parts that say what the nodes are together.
+	nodesMisread bool
 }
 
 // place is where in the file something was said.

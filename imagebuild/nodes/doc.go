@@ -25,6 +25,17 @@
 // and neither the message nor the line that it shows has it. What was read is
 // kept as a [Secret], which prints as a placeholder.
 //
+// # Kubernetes
+//
+// With a kubernetes block the control planes and the workers form a cluster, and
+// the first control plane of the file starts it; without one all roles configure
+// a host in the same way. Its subnets must be apart from each other and from
+// everything that the nodes reach. Several control planes need an endpoint that
+// none of them has: an address of cluster.network that is free is held by
+// kube-vip, others by whatever leads to the control planes' port 6443. Without
+// workers the control planes run the workloads, and get no taint. Which versions
+// a base image can run is not known here.
+//
 // # Paths
 //
 // Paths of this computer are relative to the folder of nodes.yaml; ~ is the home

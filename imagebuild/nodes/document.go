@@ -18,10 +18,11 @@ type text = value[string]
 type list = []text
 
 type document struct {
-	Image    value[imageDoc]         `json:"image" alias:"base,baseimage,base_image" jsonschema_description:"The base image: an untouched Raspberry Pi OS Lite image, as a file or a download."`
-	Cluster  value[clusterDoc]       `json:"cluster" jsonschema_description:"What the nodes have in common."`
-	Defaults value[settingsDoc]      `json:"defaults,omitempty" alias:"default,common,global" jsonschema_description:"Settings of all nodes. A node's own value replaces the default as a whole, lists included; only the keys of user are merged one by one. A node takes a default back with null."`
-	Nodes    value[[]value[nodeDoc]] `json:"nodes" alias:"node,hosts,machines" jsonschema:"minItems=1" jsonschema_description:"The nodes, one Raspberry Pi each."`
+	Image      value[imageDoc]         `json:"image" alias:"base,baseimage,base_image" jsonschema_description:"The base image: an untouched Raspberry Pi OS Lite image, as a file or a download."`
+	Cluster    value[clusterDoc]       `json:"cluster" jsonschema_description:"What the nodes have in common."`
+	Kubernetes value[kubernetesDoc]    `json:"kubernetes,omitempty" alias:"k8s,kube,kubeadm,k3s" jsonschema_description:"The Kubernetes that the control planes and workers form. Without it roles configure hosts only. A cluster without workers runs its workloads on the control planes, which then have no taint."`
+	Defaults   value[settingsDoc]      `json:"defaults,omitempty" alias:"default,common,global" jsonschema_description:"Settings of all nodes. A node's own value replaces the default as a whole, lists included; only the keys of user are merged one by one. A node takes a default back with null."`
+	Nodes      value[[]value[nodeDoc]] `json:"nodes" alias:"node,hosts,machines" jsonschema:"minItems=1" jsonschema_description:"The nodes, one Raspberry Pi each."`
 }
 
 type imageDoc struct {
@@ -47,8 +48,9 @@ type nodeDoc struct {
 
 // settingsDoc holds the keys that defaults may give for all nodes.
 type settingsDoc struct {
-	Role      text                    `json:"role,omitempty" strictyaml:"nullable" alias:"type,kind" jsonschema:"enum=control-plane,enum=worker,enum=router,enum=plain" jsonschema_description:"What the node is for; plain, a configured host and nothing more, is the default."`
+	Role      text                    `json:"role,omitempty" strictyaml:"nullable" alias:"type,kind" jsonschema:"enum=control-plane,enum=worker,enum=router,enum=plain" jsonschema_description:"What the node is for: control-plane and worker take part in Kubernetes, the first control plane of the file starts it; router leads the cluster's network out; plain, the default, is a configured host and nothing more."`
 	Interface text                    `json:"interface,omitempty" strictyaml:"nullable" alias:"iface,device,nic" jsonschema_description:"The network interface of the node's address; eth0 is the default."`
+	Memory    text                    `json:"memory,omitempty" strictyaml:"nullable" alias:"ram,mem" jsonschema:"example=4GiB" jsonschema_description:"How much memory the board has, such as 512MiB or 4GiB; GB and GiB mean the same here. What Kubernetes needs is checked against it."`
 	Domain    text                    `json:"domain,omitempty" strictyaml:"nullable" alias:"search" jsonschema_description:"The domain that the hostname is in."`
 	User      value[userDoc]          `json:"user,omitempty" alias:"users,login,account" jsonschema_description:"The login user. A node's keys are merged with the default's, one by one."`
 	Timezone  text                    `json:"timezone,omitempty" strictyaml:"nullable" alias:"tz" jsonschema:"example=Europe/Berlin" jsonschema_description:"A name of the tz database."`
@@ -95,4 +97,30 @@ type fileDoc struct {
 	Source  text `json:"source,omitempty" alias:"src,from" jsonschema_description:"The file to copy. Relative to the folder of this file; ~ is the home folder."`
 	Mode    text `json:"mode,omitempty" alias:"permissions,perm,perms,chmod" jsonschema_description:"The permissions in octal, in quotes; \"0644\" is the default."`
 	Owner   text `json:"owner,omitempty" alias:"user,chown" jsonschema_description:"user:group, by names or numbers; root:root is the default."`
+}
+
+type kubernetesDoc struct {
+	Version       value[exactVersion] `json:"version" alias:"kubernetesversion,release,tag" jsonschema:"example=1.34.1" jsonschema_description:"The exact version in quotes: \"1.34.1\"; of k3s \"1.34.1+k3s1\"."`
+	Distribution  text                `json:"distribution,omitempty" alias:"distro,flavor,flavour,kind,type" jsonschema:"enum=kubeadm,enum=k3s" jsonschema_description:"What installs Kubernetes: kubeadm, the default, or k3s, which is one small program and what boards with 1 GiB of memory can run."`
+	PodSubnet     text                `json:"podSubnet,omitempty" alias:"podcidr,pod_subnet,pod_cidr,podnetworkcidr,pod-network-cidr,clustercidr,cluster-cidr,pods" jsonschema_description:"The IPv4 network of the pods; each node gets a /24 of it. 10.244.0.0/16 is the default, of k3s 10.42.0.0/16."`
+	ServiceSubnet text                `json:"serviceSubnet,omitempty" alias:"servicecidr,service_subnet,service_cidr,service-cidr,services" jsonschema_description:"The IPv4 network of the services. 10.96.0.0/12 is the default, of k3s 10.43.0.0/16."`
+	Endpoint      text                `json:"endpoint,omitempty" alias:"controlplaneendpoint,control-plane-endpoint,server,vip,apiserver,host" jsonschema_description:"Where nodes and people reach the API server: the hostname of a node, an IPv4 address or a DNS name, with :port unless it is 6443. With one control plane its own name is the default; with several it must be an address that stays when one of them fails."`
+	LoadBalancer  text                `json:"loadBalancer,omitempty" alias:"load_balancer,lb,loadbalancer" jsonschema:"enum=kube-vip,enum=external" jsonschema_description:"Who holds the endpoint's address: kube-vip on the control planes, the default for an address of cluster.network that no node has, or something external."`
+	CertSANs      value[list]         `json:"certSANs,omitempty" alias:"cert_sans,apiservercertsans,sans,tls-san,tlssan" jsonschema_description:"Further names and addresses that the API server's certificate is good for."`
+	DNSDomain     text                `json:"dnsDomain,omitempty" alias:"dns_domain,clusterdomain,cluster-domain,domain" jsonschema_description:"The domain of the services; cluster.local is the default."`
+	CNI           value[cniDoc]       `json:"cni,omitempty" alias:"network,networkplugin,networking,plugin" jsonschema_description:"What connects the pods: flannel, the default; none, if you install something yourself; or {manifest: FILE}, which the first control plane applies."`
+	Artifacts     text                `json:"artifacts,omitempty" alias:"artefacts,offline,airgap,cache" jsonschema_description:"A folder with all that the nodes need, so that their first boot needs no internet: packages or programs, and container images, with SHA256SUMS. Relative to the folder of this file."`
+	Patches       text                `json:"patches,omitempty" alias:"patch,patchesdir" jsonschema_description:"A folder with patches for what kubeadm makes: TARGET[SUFFIX][+TYPE].yaml or .json, such as kube-apiserver0+merge.yaml."`
+	Mirrors       value[mirrorsDoc]   `json:"mirrors,omitempty" alias:"mirror,registries" jsonschema_description:"Where nodes download from in the place of upstream."`
+}
+
+type cniDoc struct {
+	Name     text `json:"-" strictyaml:"text"` // cni: flannel
+	Manifest text `json:"manifest" alias:"path,file,url" jsonschema:"example=./calico.yaml" jsonschema_description:"A file with the manifest of a CNI. Relative to the folder of this file."`
+}
+
+type mirrorsDoc struct {
+	Packages text `json:"packages,omitempty" alias:"apt,debs,package" jsonschema:"example=https://mirror.example.net/kubernetes" jsonschema_description:"The https URL that replaces https://pkgs.k8s.io."`
+	Images   text `json:"images,omitempty" alias:"image,registry,imagerepository" jsonschema:"example=registry.example.net/k8s" jsonschema_description:"The registry, with a path or without one, that replaces registry.k8s.io."`
+	Binaries text `json:"binaries,omitempty" alias:"binary,downloads,programs" jsonschema:"example=https://mirror.example.net/bin" jsonschema_description:"The https URL that programs are downloaded from."`
 }

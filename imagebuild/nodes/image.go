@@ -104,14 +104,34 @@ const sizePattern = `^([1-9][0-9]{0,6}) ?([MGT])(i?)B$`
 var sizeRE = regexp.MustCompile(sizePattern)
 
 // byteSize returns a size in bytes, of whole MiB.
-func (c *checker) byteSize(v text) int64 {
+func (c *checker) byteSize(v text) int64 { return c.sizeIn(v, 1000) }
+
+// The memory of a board: the first Raspberry Pis had 256 MiB, the largest have 16 GiB.
+const (
+	minMemory = 256 << 20
+	maxMemory = 64 << 30
+)
+
+// memory returns the memory of a board in bytes. Memory is sold in powers of
+// 1024 whatever the label says, so that GB means GiB.
+func (c *checker) memory(v text) int64 {
+	n := c.sizeIn(v, 1024)
+	if n != 0 && (n < minMemory || n > maxMemory) {
+		c.fail(at(v), "write what the board has, such as 512MiB, 1GiB or 8GiB", "no board has a memory of %s", v.V)
+		return 0
+	}
+	return n
+}
+
+// sizeIn is byteSize with a unit without i being a power of decimal.
+func (c *checker) sizeIn(v text, decimal uint64) int64 {
 	m := sizeRE.FindStringSubmatch(v.V)
 	if m == nil {
 		c.fail(at(v), "write a number and a unit, such as 4GiB, 4096MiB or 4GB", "%q is not a size", v.V)
 		return 0
 	}
 	n, _ := strconv.ParseUint(m[1], 10, 64) // the pattern lets no other through
-	unit := uint64(1000)
+	unit := decimal
 	if m[3] != "" {
 		unit = 1024
 	}

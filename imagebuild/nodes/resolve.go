@@ -24,6 +24,7 @@ func (c *checker) document(d document) *Config {
 	}
 	c.unique(all)
 	c.addresses(all, cluster)
+	config.Kubernetes = c.kubernetes(d.Kubernetes, all, cluster)
 	for _, n := range all {
 		c.access(n)
 		config.Nodes = append(config.Nodes, n.config())
@@ -82,6 +83,7 @@ type node struct {
 	hostname opt[string]
 	ip       opt[netip.Addr]
 	mac      opt[net.HardwareAddr]
+	dhcp     bool // no static address was asked for
 	settings settings
 }
 
@@ -92,6 +94,7 @@ func (c *checker) node(v value[nodeDoc], defaults settings) node {
 		hostname: checked(d.Hostname, c.hostname),
 		ip:       checked(d.IP, c.static),
 		mac:      checked(d.MAC, c.mac),
+		dhcp:     !d.IP.Given() || d.IP.V == "dhcp",
 		settings: c.settings(d.settingsDoc).over(defaults),
 	}
 	if full := n.hostname.v + "." + n.settings.domain.v; len(full) > 254 {
@@ -121,15 +124,20 @@ func (c *checker) unique(all []node) {
 			continue
 		}
 		if router != nil {
-			p := n.settings.role.place
-			if !strings.HasPrefix(p.path, n.path) { // the role comes from defaults
-				p = n.place
-			}
-			c.fail(p, "give one of them another role", "there can be one router, and %s in line %d is it already", router.path, router.span.Line)
+			c.fail(n.of(n.settings.role.place), "give one of them another role", "there can be one router, and %s in line %d is it already", router.path, router.span.Line)
 			continue
 		}
 		router = &all[i]
 	}
+}
+
+// of returns where a setting of the node stands, or the node itself if the
+// setting comes from defaults.
+func (n node) of(setting place) place {
+	if strings.HasPrefix(setting.path, n.path+".") {
+		return setting
+	}
+	return n.place
 }
 
 // once refuses a value that an earlier node has.

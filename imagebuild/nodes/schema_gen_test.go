@@ -85,6 +85,7 @@ func nullable(s *jsonschema.Schema, t reflect.Type) {
 
 func extendSettings(s *jsonschema.Schema) {
 	prop(s, "interface").Pattern = interfacePattern
+	prop(s, "memory").Pattern = sizePattern
 	prop(s, "domain").MaxLength = ptr(253)
 	prop(s, "domain").Pattern = `^[a-z0-9.-]+$`
 	prop(s, "locale").Pattern = localePattern
@@ -156,6 +157,32 @@ func (fileDoc) JSONSchemaExtend(s *jsonschema.Schema) {
 	prop(s, "mode").Pattern = modePattern
 	prop(s, "owner").Pattern = ownerPattern
 	exactlyOne(s, []string{"content"}, []string{"source"})
+}
+
+func (kubernetesDoc) JSONSchemaExtend(s *jsonschema.Schema) {
+	prop(s, "version").Pattern = versionPattern
+	prop(s, "podSubnet").Pattern = `^[0-9]{1,3}(\.[0-9]{1,3}){3}/[0-9]{1,2}$`
+	prop(s, "serviceSubnet").Pattern = prop(s, "podSubnet").Pattern
+	prop(s, "endpoint").Pattern = `^[a-z0-9][a-z0-9.-]*(:[1-9][0-9]{0,4})?$`
+	prop(s, "certSANs").UniqueItems = true
+	prop(s, "certSANs").Items.Pattern = `^(\*\.)?[a-z0-9][a-z0-9.-]*$`
+	prop(s, "dnsDomain").MaxLength = ptr(253)
+	prop(s, "dnsDomain").Pattern = `^[a-z0-9.-]+$`
+	prop(s, "artifacts").MinLength = ptr(1)
+	prop(s, "patches").MinLength = ptr(1)
+}
+
+// A CNI is a word, or a mapping.
+func (cniDoc) JSONSchemaExtend(s *jsonschema.Schema) {
+	mapping := *s
+	prop(&mapping, "manifest").MinLength = ptr(1)
+	*s = jsonschema.Schema{OneOf: []*jsonschema.Schema{{Type: "string", Enum: []any{string(Flannel), string(NoCNI)}}, &mapping}}
+}
+
+func (mirrorsDoc) JSONSchemaExtend(s *jsonschema.Schema) {
+	prop(s, "packages").Pattern = `^[Hh][Tt][Tt][Pp][Ss]://[^@\s?#]+$`
+	prop(s, "binaries").Pattern = prop(s, "packages").Pattern
+	prop(s, "images").Pattern = registryPattern
 }
 
 func ptr(n uint64) *uint64 { return &n }

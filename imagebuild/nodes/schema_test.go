@@ -163,7 +163,7 @@ func TestSchema(t *testing.T) {
 		t.Error(m)
 	}
 	for text, want := range map[string]string{
-		"cluster: {name: c}\nnodes: [{hostname: a}]\nkubernetes: {}\n": "unknown key kubernetes",
+		"cluster: {name: c}\nnodes: [{hostname: a}]\nkubernets: {}\n": "unknown key kubernets",
 		"":                                "lacks cluster",
 		"cluster: {name: c}\nnodes: []\n": "too few",
 		"cluster: {name: C}\nnodes: [{hostname: a}]\n":                                              "does not match",

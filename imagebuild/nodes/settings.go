@@ -4,6 +4,7 @@ package nodes
 type settings struct {
 	role     opt[Role]
 	iface    opt[string]
+	memory   opt[int64]
 	domain   opt[string]
 	userName opt[string]
 	password opt[password]
@@ -29,6 +30,7 @@ func (c *checker) settings(d settingsDoc) settings {
 	return settings{
 		role:     checked(d.Role, c.role),
 		iface:    checked(d.Interface, c.netInterface),
+		memory:   checked(d.Memory, c.memory),
 		domain:   checked(d.Domain, c.domain),
 		userName: checked(u.Name, c.userName),
 		password: checked(u.Password, c.password),
@@ -54,6 +56,7 @@ func (s settings) over(def settings) settings {
 	return settings{
 		role:     s.role.or(def.role),
 		iface:    s.iface.or(def.iface),
+		memory:   s.memory.or(def.memory),
 		domain:   s.domain.or(def.domain),
 		userName: s.userName.or(def.userName),
 		password: s.password.or(def.password),
@@ -78,6 +81,7 @@ func (s settings) over(def settings) settings {
 func (s settings) fill(n *Node) {
 	n.Role = otherwise(s.role, Plain)
 	n.Interface = otherwise(s.iface, "eth0")
+	n.Memory = s.memory.v
 	n.Domain = s.domain.v
 	n.User = User{
 		Name:           otherwise(s.userName, "pi"),

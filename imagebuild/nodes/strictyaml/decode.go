@@ -23,7 +23,9 @@ type Mismatcher interface {
 // field's key is its json tag; a key without omitempty must be given. The
 // example in a field's jsonschema tag is used in hints. The tag
 // strictyaml:"nullable" allows null, which [Value.Reset] then tells; the tag alias
-// lists other names that people give the key, for hints only.
+// lists other names that people give the key, for hints only. A struct may have
+// one field with the tags json:"-" and strictyaml:"text": text in the place of
+// the mapping goes there.
 func Decode(r *Report, root *Node, into any) {
 	v := reflect.ValueOf(into).Elem()
 	d := decoder{r: r, root: v.Type()}
@@ -51,6 +53,12 @@ func (v *Value[T]) place(n *Node, path string) { v.Node, v.Path = n, path }
 // lists the inner values know for themselves.
 func (d *decoder) decode(n *Node, path string, v reflect.Value) bool {
 	kind := kindOf(v.Type())
+	if kind == Map && n.Kind == String {
+		if i, ok := textField(v.Type()); ok {
+			v.Field(i).Addr().Interface().(decodable).decodeFrom(d, n, path)
+			return true
+		}
+	}
 	number, err := strconv.Atoi(n.Text)
 	if n.Kind != kind || kind == Int && (err != nil || strconv.Itoa(number) != n.Text) {
 		d.mismatch(n, path, v)
@@ -89,6 +97,16 @@ func kindOf(t reflect.Type) Kind {
 		return Map
 	}
 	panic("strictyaml: cannot decode into " + t.String())
+}
+
+// textField returns the field of a struct that text in its place goes to.
+func textField(t reflect.Type) (int, bool) {
+	for i := range t.NumField() {
+		if t.Field(i).Tag.Get("strictyaml") == "text" {
+			return i, true
+		}
+	}
+	return 0, false
 }
 
 func (d *decoder) mismatch(n *Node, path string, v reflect.Value) {

@@ -90,6 +90,15 @@ func (r *Report) Mask(s Span) { r.file.mask(s) }
 // Failed says whether a problem was reported.
 func (r *Report) Failed() bool { return len(r.entries) > 0 }
 
+// FailedIn says whether a problem was reported in a value or below it. Path is
+// such as nodes or nodes[2].ip.
+func (r *Report) FailedIn(path string) bool {
+	return slices.ContainsFunc(r.entries, func(e entry) bool {
+		rest, ok := strings.CutPrefix(e.path, path)
+		return ok && (rest == "" || rest[0] == '.' || rest[0] == '[')
+	})
+}
+
 // Err returns nil, or an *[Error] with all problems in the order of the file.
 func (r *Report) Err() error {
 	if len(r.entries) == 0 {
