@@ -65,8 +65,9 @@ type Requirement struct {
 	// Debs are the names of Debian packages that do as well, beside the one with
 	// the requirement's own name: kubernetes-cni for the plugin bridge.
 	Debs []string `json:"debs,omitempty"`
-	// From is where it is fetched from, an https URL or the reference of an
-	// image, where that is not what [Upstream] says.
+	// From is where it is fetched from, if not from where [Upstream] says: the
+	// reference of an image, or an https URL that has its SHA-256 beside it, with
+	// .sha256 behind the name.
 	From string `json:"from,omitempty"`
 	// Optional says that a node can do without it.
 	Optional bool `json:"optional,omitempty"`

@@ -1,0 +1,187 @@
+package artifacts
+
+import (
+	"fmt"
+	"path"
+	"slices"
+	"strings"
+)
+
+// chooser finds the items that meet requirements.
+type chooser struct {
+	set      *Set
+	problems []string
+	said     map[string]bool
+}
+
+func (s *Set) chooser() *chooser { return &chooser{set: s, said: map[string]bool{}} }
+
+// wrong notes a problem once, however many nodes have it.
+func (c *chooser) wrong(text string) {
+	if !c.said[text] {
+		c.said[text] = true
+		c.problems = append(c.problems, text)
+	}
+}
+
+// choose returns the index of the item that meets a requirement, or -1.
+func (c *chooser) choose(r Requirement) int {
+	var fit, other []int
+	for i, it := range c.set.Items {
+		switch {
+		case !it.gives(r):
+		case it.unfit(r) == "":
+			fit = append(fit, i)
+		default:
+			other = append(other, i)
+		}
+	}
+	if len(fit) > 0 {
+		c.ambiguous(r, fit)
+		return fit[0]
+	}
+	if r.Optional {
+		return -1
+	}
+	for _, i := range other {
+		it := c.set.Items[i]
+		c.wrong(fmt.Sprintf("%s: %s: %s", it.Path, it.unfit(r), remedy(r, "replace it")))
+	}
+	if len(other) == 0 {
+		c.wrong(fmt.Sprintf("%s: %s is missing: %s", c.set.Dir, r, remedy(r, "")))
+	}
+	return -1
+}
+
+// remedy says how one gets what a requirement asks for.
+func remedy(r Requirement, prefix string) string {
+	var s string
+	switch {
+	case Upstream(r, "") != "":
+		s = "run piimg artifacts pull"
+	case r.Kind == Image:
+		s = "save it into images, as docker save does"
+	default:
+		names := append([]string{r.Name}, r.Debs...)
+		s = fmt.Sprintf("on a system of the base image's release, run apt-get download %s:%s", strings.Join(names, " or "), r.Arch)
+	}
+	if prefix != "" {
+		return prefix + ": " + s
+	}
+	return s
+}
+
+// ambiguous notes a problem if several items meet a requirement, of which it
+// matters which one is taken.
+func (c *chooser) ambiguous(r Requirement, fit []int) {
+	first := c.set.Items[fit[0]]
+	for _, i := range fit[1:] {
+		it := c.set.Items[i]
+		ref, _ := fullName(r.Name)
+		same := it.Kind == Image && first.Kind == Image && it.digests[ref] != "" && it.digests[ref] == first.digests[ref]
+		if !same {
+			c.wrong(fmt.Sprintf("%s and %s both give %s: remove one of the two", first.Path, it.Path, r))
+		}
+	}
+}
+
+// gives reports whether an item is what a requirement asks for by name, whatever
+// its version and architecture.
+func (it Item) gives(r Requirement) bool {
+	switch it.Kind {
+	case Deb:
+		if r.Kind == Image {
+			return false
+		}
+		return slices.Contains(r.Debs, it.Name) ||
+			r.Kind != CNIPlugin && (it.Name == r.Name || slices.Contains(it.Provides, r.Name))
+	case Image:
+		if r.Kind != Image {
+			return false
+		}
+		if r.Name == K3sImages {
+			return it.ofK3s()
+		}
+		ref, err := fullName(r.Name)
+		return err == nil && it.digests[ref] != ""
+	}
+	return it.Kind == r.Kind && it.Name == r.Name
+}
+
+// ofK3s reports whether an archive is the one that k3s is released with.
+func (it Item) ofK3s() bool {
+	return slices.ContainsFunc(it.Images, func(ref string) bool { return strings.Contains(ref, "/rancher/mirrored-pause:") })
+}
+
+// unfit says why an item does not do for a requirement that it gives by name;
+// "" if it does.
+func (it Item) unfit(r Requirement) string {
+	if r.Arch != "" && it.Arch != r.Arch && it.Arch != "all" {
+		return fmt.Sprintf("it is for %s, but the base image is for %s", it.Arch, r.Arch)
+	}
+	version := it.Version
+	if it.Kind == Deb {
+		version = upstreamVersion(version)
+	}
+	switch {
+	case version == "": // it does not tell; see Check
+	case r.AtLeast != "":
+		if compareVersions(version, r.AtLeast) < 0 {
+			return fmt.Sprintf("%s is version %s, but %s or later is needed", r.Name, version, r.AtLeast)
+		}
+	case r.Version != "" && (r.Kind != Image || r.Name == K3sImages):
+		if version != r.Version {
+			return fmt.Sprintf("%s is version %s, but %s is needed", r.Name, version, r.Version)
+		}
+	}
+	return ""
+}
+
+// all returns the indexes of what meets the requirements, and of the packages
+// that those depend on, sorted.
+func (c *chooser) all(requirements []Requirement) []int {
+	wanted := map[int]bool{}
+	var queue []int
+	add := func(i int) {
+		if i >= 0 && !wanted[i] {
+			wanted[i] = true
+			queue = append(queue, i)
+		}
+	}
+	for _, r := range requirements {
+		add(c.choose(r))
+	}
+	for len(queue) > 0 {
+		it := c.set.Items[queue[0]]
+		queue = queue[1:]
+		for _, group := range parseDepends(it.Depends) {
+			for _, name := range group {
+				add(c.set.deb(name, it.Arch, requirements))
+			}
+		}
+	}
+	out := make([]int, 0, len(wanted))
+	for i := range c.set.Items {
+		if wanted[i] {
+			out = append(out, i)
+		}
+	}
+	return out
+}
+
+// deb returns the index of the package with the name, or that provides it, for
+// the architecture; -1 if the folder has none.
+func (s *Set) deb(name, arch string, requirements []Requirement) int {
+	if arch == "all" && len(requirements) > 0 {
+		arch = requirements[0].Arch
+	}
+	return slices.IndexFunc(s.Items, func(it Item) bool {
+		return it.Kind == Deb && (it.Arch == arch || it.Arch == "all") && (it.Name == name || slices.Contains(it.Provides, name))
+	})
+}
+
+// onCard returns the path of an item in the root partition.
+func (it Item) onCard() string {
+	folder := map[Kind]string{Deb: "debs", Binary: "bin", CNIPlugin: "cni", Image: "images"}[it.Kind]
+	return path.Join(OnCard, folder, path.Base(it.Rel))
+}

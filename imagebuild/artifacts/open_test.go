@@ -1,0 +1,156 @@
+package artifacts
+
+import (
+	"context"
+	"debug/elf"
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// A folder of everything is recognised, whatever the names of its files.
+func TestOpen(t *testing.T) {
+	f := newFolder(t)
+	f.write("debs/a.deb", deb(t, "xz", "Package: kubelet\nVersion: 1.34.1-1.1\nArchitecture: arm64\nDepends: iptables (>= 1.4.21), conntrack | conntrack-x,\n libc6:any\n"))
+	f.write("b.deb", deb(t, "gzip", "Package: containerd.io\nVersion: 1.7.28-1\nArchitecture: arm64\nPre-Depends: libc6\nProvides: containerd (= 1.7.28), runc\n"))
+	f.write("debs/c", deb(t, "zstd", "Package: conntrack\nVersion: 1:1.4.7-1+b2\nArchitecture: arm64\n"))
+	f.write("bin/kubeadm", program(elf.EM_AARCH64))
+	f.write("bin/setup.sh", []byte("#!/bin/sh\n"))
+	f.write("cni/bridge", program(elf.EM_X86_64))
+	f.write("images/pause.tar", dockerArchive("arm64", "registry.k8s.io/pause:3.10.1"))
+	f.write("images/two.tgz", gzipped(dockerArchive("arm", "busybox", "docker.io/rancher/mirrored-pause:3.6")))
+	f.write("images/flannel", zstded(ociArchive("amd64", "flannel/flannel:v0.27.4")))
+	f.write(".git/config", []byte("not looked at"))
+	f.sum("--binary")
+	s := f.open()
+
+	var got []string
+	for _, it := range s.Items {
+		got = append(got, strings.Join([]string{it.Rel, string(it.Kind), it.Name, it.Version, it.Arch, strings.Join(it.Images, " ")}, ","))
+	}
+	want := []string{
+		"b.deb,deb,containerd.io,1.7.28-1,arm64,",
+		"bin/kubeadm,binary,kubeadm,,arm64,",
+		"bin/setup.sh,binary,setup.sh,,all,",
+		"cni/bridge,cni,bridge,,amd64,",
+		"debs/a.deb,deb,kubelet,1.34.1-1.1,arm64,",
+		"debs/c,deb,conntrack,1:1.4.7-1+b2,arm64,",
+		"images/flannel,image,docker.io/flannel/flannel:v0.27.4,0.27.4,amd64,docker.io/flannel/flannel:v0.27.4",
+		"images/pause.tar,image,registry.k8s.io/pause:3.10.1,3.10.1,arm64,registry.k8s.io/pause:3.10.1",
+		"images/two.tgz,image,two.tgz,,armhf,docker.io/library/busybox:latest docker.io/rancher/mirrored-pause:3.6",
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("got\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
+	}
+	if p := s.Items[0].Provides; !slices.Equal(p, []string{"containerd", "runc"}) {
+		t.Errorf("provides %q", p)
+	}
+	groups := parseDepends(s.Items[4].Depends)
+	if len(groups) != 3 || !slices.Equal(groups[1], []string{"conntrack", "conntrack-x"}) || groups[2][0] != "libc6" {
+		t.Errorf("depends on %q", groups)
+	}
+	if Size(s.Items) == 0 || s.Items[1].Size != 64 || s.Items[1].Path != filepath.Join(f.dir, "bin", "kubeadm") {
+		t.Errorf("wrong sizes or paths: %+v", s.Items[1])
+	}
+}
+
+// Everything that is wrong is told at once, each with the file and what to do.
+func TestOpenProblems(t *testing.T) {
+	f := newFolder(t)
+	whole := dockerArchive("arm64", "registry.k8s.io/pause:3.10.1")
+	f.write("bin/kubeadm", program(elf.EM_AARCH64))
+	f.write("bin/gone", program(elf.EM_AARCH64))
+	f.write("bin/changed", program(elf.EM_AARCH64))
+	f.write("bin/half", program(elf.EM_AARCH64)[:40])
+	f.write("bin/mips", program(elf.EM_MIPS))
+	f.write("README", []byte("hello"))
+	f.write("empty", nil)
+	f.write("images/cut.tar", whole[:len(whole)-4000])
+	f.write("images/cut.tar.gz", gzipped(whole)[:200])
+	f.write("images/plugins.tgz", gzipped(tarOf(entry{"./bridge", "x"})))
+	f.write("images/windows.tar", []byte(strings.ReplaceAll(string(whole), `"linux"`, `"other"`)))
+	f.write("images/nameless.tar", dockerArchive("arm64"))
+	f.write("a.deb", deb(t, "xz", "Package: kubelet\nVersion: 1.34.1-1.1\nArchitecture: arm64\n")[:300])
+	f.sum()
+	f.write("unlisted", program(elf.EM_AARCH64))
+	f.write("bin/changed", program(elf.EM_X86_64))
+	if err := os.Remove(filepath.Join(f.dir, "bin/gone")); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink("kubeadm", filepath.Join(f.dir, "bin/link")); err != nil {
+		t.Fatal(err)
+	}
+	text := f.problems()
+	f.says(text,
+		"bin/gone: is in SHA256SUMS, but not there: run piimg artifacts pull",
+		"bin/changed: is not the file that SHA256SUMS names, but has the sha256",
+		"bin/half: its end is missing",
+		"bin/mips: a program for EM_MIPS",
+		"bin/link: is a symbolic link",
+		"README: neither a Debian package, nor a program, nor an archive",
+		"empty: it is empty",
+		"images/cut.tar: its end is missing",
+		"images/cut.tar.gz: its end is missing",
+		"images/plugins.tgz: no archive of container images",
+		"images/windows.tar: no archive of container images for linux",
+		"images/nameless.tar: its images have no names",
+		"a.deb: its end is missing",
+		"unlisted: is not in SHA256SUMS: if you trust the file",
+	)
+	if n := strings.Count(text, "\n") + 1; n != 14 {
+		t.Errorf("%d problems, want 14:\n%s", n, text)
+	}
+	sorted := slices.IsSortedFunc(strings.Split(text, "\n"), func(a, b string) int {
+		return strings.Compare(strings.Split(a, ": ")[0], strings.Split(b, ": ")[0])
+	})
+	if !sorted {
+		t.Errorf("the problems are not sorted:\n%s", text)
+	}
+}
+
+func TestOpenFolder(t *testing.T) {
+	f := newFolder(t)
+	f.says(f.problems(), "is empty: run piimg artifacts pull")
+	f.write("bin/kubeadm", program(elf.EM_AARCH64))
+	f.says(f.problems(), "SHA256SUMS: is missing")
+	f.write(SumsName, []byte("some words\n"+strings.Repeat("0", 64)+"  ../outside\n"))
+	f.says(f.problems(), "line 1", "line 2", "outside of the folder")
+
+	_, err := Open(t.Context(), filepath.Join(f.dir, "missing"))
+	if !errors.Is(err, fs.ErrNotExist) || !strings.Contains(err.Error(), "piimg artifacts pull") {
+		t.Error(err)
+	}
+	if _, err := Open(t.Context(), filepath.Join(f.dir, "bin/kubeadm")); err == nil {
+		t.Error("a file is taken for a folder")
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := Open(ctx, f.dir); !errors.Is(err, context.Canceled) {
+		t.Error(err)
+	}
+}
+
+// A program of the Go toolchain says its version, and one of another format is none.
+func TestProgram(t *testing.T) {
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	content, err := os.ReadFile(self)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if string(content[:4]) != elf.ELFMAG {
+		t.Skip("the tests are no ELF program here")
+	}
+	if it, err := identified(t, "bin/piimg", content); err != nil || it.Kind != Binary || it.Version != "" {
+		t.Errorf("%+v, %v", it, err)
+	}
+	if _, err := identified(t, "bin/piimg", content[:len(content)/2]); err == nil {
+		t.Error("half a program is taken for a whole one")
+	}
+}
