@@ -29,6 +29,7 @@ var order = []string{
 	"overlays",
 	"imagebuild/raspios",
 	"imagebuild/artifacts",
+	"imagebuild/kube",
 	"imagebuild/sink",
 	"imagebuild",
 	"cmd/piimg",
@@ -38,7 +39,7 @@ var order = []string{
 var bytesOnly = []string{"imagebuild/source", "imagebuild/source/xzfile", "imagebuild/layer", "imagebuild/fat", "imagebuild/ext4", "imagebuild/ext4/jbd2", "imagebuild/disk", "imagebuild/sink"}
 
 // noBytes are those that decide, and never touch an image.
-var noBytes = []string{"imagebuild/raspios", "imagebuild/nodes", "imagebuild/secrets"}
+var noBytes = []string{"imagebuild/raspios", "imagebuild/nodes", "imagebuild/secrets", "imagebuild/kube"}
 
 func TestImports(t *testing.T) {
 	const module = "github.com/piimg/piimg/"
