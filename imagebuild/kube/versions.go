@@ -9,8 +9,8 @@ const (
 	newestMinor = 37
 )
 
-// Components are what belongs to a version of Kubernetes.
-type Components struct {
+// components are what belongs to a version of Kubernetes.
+type components struct {
 	// API is the version of kubeadm's configuration: "v1beta4".
 	API string
 	// Etcd, CoreDNS and Pause are the tags of the images that kubeadm of this
@@ -61,11 +61,11 @@ func releases() []release {
 	}
 }
 
-// ComponentsOf returns what belongs to a version of Kubernetes: that of the
+// componentsOf returns what belongs to a version of Kubernetes: that of the
 // version itself, or of the nearest one before it in its series, or else of the
 // first after it; of a series that is newer than all, that of the newest.
-func ComponentsOf(v nodes.Version) Components {
-	c := Components{API: "v1beta4"}
+func componentsOf(v nodes.Version) components {
+	c := components{API: "v1beta4"}
 	if !v.AtLeast(1, 31) {
 		c.API = "v1beta3" // v1beta4 is of 1.31
 	}

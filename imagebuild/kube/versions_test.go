@@ -29,7 +29,7 @@ func TestReleasesAreInOrder(t *testing.T) {
 }
 
 func TestComponentsOf(t *testing.T) {
-	for v, want := range map[nodes.Version]Components{
+	for v, want := range map[nodes.Version]components{
 		{Major: 1, Minor: 24, Patch: 3}:  {"v1beta3", "3.5.3-0", "v1.8.6", "3.7", false},
 		{Major: 1, Minor: 30, Patch: 14}: {"v1beta3", "3.5.15-0", "v1.11.3", "3.9", true},
 		{Major: 1, Minor: 30, Patch: 9}:  {"v1beta3", "3.5.12-0", "v1.11.1", "3.9", false},
@@ -44,7 +44,7 @@ func TestComponentsOf(t *testing.T) {
 		{Major: 1, Minor: 41}:            {"v1beta4", "3.7.0-0", "v1.14.6", "3.10.2", false},
 		{Major: 1, Minor: 12}:            {"v1beta3", "3.5.3-0", "v1.8.6", "3.7", false},
 	} {
-		if got := ComponentsOf(v); got != want {
+		if got := componentsOf(v); got != want {
 			t.Errorf("%s: %+v instead of %+v", v, got, want)
 		}
 	}
@@ -75,7 +75,7 @@ func TestComponentsAgainstKubeadm(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			c := ComponentsOf(v)
+			c := componentsOf(v)
 			if !c.Exact {
 				t.Errorf("the tags of %s are not certain", name)
 			}
