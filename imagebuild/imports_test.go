@@ -31,6 +31,7 @@ var order = []string{
 	"imagebuild/artifacts",
 	"imagebuild/kube",
 	"imagebuild/sink",
+	"imagebuild/artifacts/pull",
 	"imagebuild",
 	"cmd/piimg",
 }

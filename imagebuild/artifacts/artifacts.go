@@ -129,6 +129,7 @@ type Item struct {
 type Set struct {
 	Dir   string // the folder, absolute
 	Items []Item // sorted by Rel
+	Lock  Lock   // of artifacts.lock; empty without one
 }
 
 // Size returns the bytes that the files take, without any file system's overhead.

@@ -1,6 +1,7 @@
 package artifacts
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -25,7 +26,9 @@ func (s *Set) Check(requirements []Requirement) error {
 	}
 	for _, r := range requirements {
 		if i := c.choose(r); i >= 0 {
-			c.checkText(s.Items[i], r)
+			if err := checkText(s.Items[i], r); err != nil {
+				c.wrong(fmt.Sprintf("%v: %s", err, remedy(r, "replace it")))
+			}
 		}
 	}
 	var errs []error
@@ -37,22 +40,58 @@ func (s *Set) Check(requirements []Requirement) error {
 
 // checkText looks for the version among the strings of a program that has no
 // better statement of it.
-func (c *chooser) checkText(it Item, r Requirement) {
+func checkText(it Item, r Requirement) error {
 	if it.Kind != Binary || it.Version != "" || it.Arch == "all" || r.Version == "" || r.AtLeast != "" || !printsVersion(r.Name) {
-		return
+		return nil
 	}
 	f, err := os.Open(it.Path)
 	if err != nil {
-		c.wrong(err.Error())
-		return
+		return err
 	}
 	defer f.Close()
-	switch named, err := namesVersion(f, r.Version); {
-	case err != nil:
-		c.wrong(fmt.Sprintf("%s: %v", it.Path, err))
-	case !named:
-		c.wrong(fmt.Sprintf("%s: it is not version %s, which is needed: %s", it.Path, r.Version, remedy(r, "replace it")))
+	named, err := namesVersion(f, r.Version)
+	if err == nil && !named {
+		err = fmt.Errorf("it is not version %s, which is needed", r.Version)
 	}
+	if err != nil {
+		return fmt.Errorf("%s: %w", it.Path, err)
+	}
+	return nil
+}
+
+// Meeting returns the file that meets a requirement, if there is one.
+func (s *Set) Meeting(r Requirement) (Item, bool) {
+	i := s.chooser().choose(r)
+	if i < 0 || checkText(s.Items[i], r) != nil {
+		return Item{}, false
+	}
+	return s.Items[i], true
+}
+
+// ReadFile reads the file at path as the one that is to stand at rel in a folder,
+// and returns an error unless it meets the requirement.
+func ReadFile(ctx context.Context, path, rel string, r Requirement) (Item, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return Item{}, err
+	}
+	defer f.Close()
+	size, sum, err := hash(ctx, f)
+	if err != nil {
+		return Item{}, err
+	}
+	it, err := identify(ctx, f, size, rel)
+	if err != nil {
+		return Item{}, err
+	}
+	it.Path, it.Rel, it.Size, it.SHA256 = path, rel, size, sum
+	if !it.gives(r) {
+		return Item{}, fmt.Errorf("it is %s %s, not %s", it.Kind, it.Name, r)
+	}
+	if why := it.unfit(r); why != "" {
+		return Item{}, errors.New(why)
+	}
+	return it, checkText(it, r)
 }
 
 // For returns the files that a node with the requirements gets: those that meet
@@ -70,7 +109,7 @@ func (s *Set) For(requirements []Requirement) []Item {
 // but what Open has.
 func (s *Set) Edits(requirements []Requirement) []plan.Edit {
 	const why = "artifacts"
-	listed := sums{}
+	listed := Sums{}
 	var edits []plan.Edit
 	for _, it := range s.For(requirements) {
 		mode := fs.FileMode(0o644)
@@ -88,7 +127,7 @@ func (s *Set) Edits(requirements []Requirement) []plan.Edit {
 	}
 	edits = append(edits, plan.Edit{
 		Partition: plan.Root, Path: OnCard + "/" + SumsName, Op: plan.Write, Mode: 0o644,
-		Content: listed.format(), Why: why,
+		Content: listed.Format(), Why: why,
 	})
 	plan.Sort(edits)
 	return edits

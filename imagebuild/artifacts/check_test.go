@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/piimg/piimg/imagebuild/artifacts/artifactstest"
 	"github.com/piimg/piimg/imagebuild/plan"
 )
 
@@ -31,10 +32,10 @@ func TestForAndEdits(t *testing.T) {
 	f.write("libnftnl11.deb", deb(t, "xz", "Package: libnftnl11\nVersion: 1.2.4-2\nArchitecture: arm64\nDepends: iptables\n"))
 	f.write("other.deb", deb(t, "xz", "Package: other\nVersion: 1\nArchitecture: arm64\n"))
 	f.write("debs/containerd.io.deb", deb(t, "xz", "Package: containerd.io\nVersion: 1.7.28-1~debian.12\nArchitecture: arm64\n"))
-	f.write("cni/bridge", program(elf.EM_AARCH64))
-	f.write("bin/etcdctl", program(elf.EM_AARCH64))
-	f.write("images/pause.tar", dockerArchive(arch, "registry.k8s.io/pause:3.10.1"))
-	f.write("images/api.tar", dockerArchive(arch, "registry.k8s.io/kube-apiserver:v1.34.1"))
+	f.write("cni/bridge", artifactstest.Program(elf.EM_AARCH64))
+	f.write("bin/etcdctl", artifactstest.Program(elf.EM_AARCH64))
+	f.write("images/pause.tar", artifactstest.DockerArchive(arch, "registry.k8s.io/pause:3.10.1"))
+	f.write("images/api.tar", artifactstest.DockerArchive(arch, "registry.k8s.io/kube-apiserver:v1.34.1"))
 	f.sum()
 	s := f.open()
 	needs := workerNeeds()
@@ -94,15 +95,15 @@ func TestForAndEdits(t *testing.T) {
 // All that does not fit is named, with what to do about it.
 func TestCheckProblems(t *testing.T) {
 	f := newFolder(t)
-	f.write("bin/kubelet", program(elf.EM_X86_64))
+	f.write("bin/kubelet", artifactstest.Program(elf.EM_X86_64))
 	f.write("kubeadm.deb", deb(t, "xz", "Package: kubeadm\nVersion: 1.33.5-1.1\nArchitecture: arm64\n"))
 	f.write("containerd.deb", deb(t, "xz", "Package: containerd\nVersion: 1.6.20~ds1-1+deb12u1\nArchitecture: arm64\n"))
-	f.write("bin/kubectl", append(program(elf.EM_AARCH64), "v1.33.9"...))
-	f.write("cni/bridge", program(elf.EM_AARCH64))
+	f.write("bin/kubectl", append(artifactstest.Program(elf.EM_AARCH64), "v1.33.9"...))
+	f.write("cni/bridge", artifactstest.Program(elf.EM_AARCH64))
 	f.write("cni.deb", deb(t, "xz", "Package: kubernetes-cni\nVersion: 1.7.1-1.1\nArchitecture: arm64\n"))
-	f.write("images/pause.tar", dockerArchive("arm", "registry.k8s.io/pause:3.10.1"))
-	f.write("images/a/same.tar", dockerArchive(arch, "docker.io/library/a:1"))
-	f.write("images/b/same.tar", gzipped(dockerArchive(arch, "b:1")))
+	f.write("images/pause.tar", artifactstest.DockerArchive("arm", "registry.k8s.io/pause:3.10.1"))
+	f.write("images/a/same.tar", artifactstest.DockerArchive(arch, "docker.io/library/a:1"))
+	f.write("images/b/same.tar", artifactstest.Gzip(artifactstest.DockerArchive(arch, "b:1")))
 	f.sum()
 	needs := append(workerNeeds(),
 		Requirement{Kind: Binary, Name: "kubeadm", Version: "1.34.1", Arch: arch},
@@ -139,17 +140,17 @@ func TestCheckProblems(t *testing.T) {
 func TestSameImageTwice(t *testing.T) {
 	needs := []Requirement{{Kind: Image, Name: "registry.k8s.io/pause:3.10.1", Arch: arch}}
 	f := newFolder(t)
-	f.write("a.tar", dockerArchive(arch, "registry.k8s.io/pause:3.10.1", "b:1"))
-	f.write("b.tar", gzipped(dockerArchive(arch, "registry.k8s.io/pause:3.10.1")))
+	f.write("a.tar", artifactstest.DockerArchive(arch, "registry.k8s.io/pause:3.10.1", "b:1"))
+	f.write("b.tar", artifactstest.Gzip(artifactstest.DockerArchive(arch, "registry.k8s.io/pause:3.10.1")))
 	f.sum()
 	s := f.open()
 	if err := s.Check(needs); err != nil || len(s.For(needs)) != 1 || s.For(needs)[0].Rel != "a.tar" {
 		t.Errorf("%v, %v", err, s.For(needs))
 	}
-	f.write("c.tar", ociArchive(arch, "registry.k8s.io/pause:3.10.1"))
-	f.write("c.tar", tarOf(
-		entry{"config.json", config(arch) + "\n"},
-		entry{"manifest.json", `[{"Config":"config.json","RepoTags":["registry.k8s.io/pause:3.10.1"],"Layers":null}]`},
+	f.write("c.tar", artifactstest.OCIArchive(arch, "registry.k8s.io/pause:3.10.1"))
+	f.write("c.tar", artifactstest.Tar(
+		artifactstest.Entry{Name: "config.json", Content: artifactstest.Config(arch) + "\n"},
+		artifactstest.Entry{Name: "manifest.json", Content: `[{"Config":"config.json","RepoTags":["registry.k8s.io/pause:3.10.1"],"Layers":null}]`},
 	))
 	f.sum()
 	if err := f.open().Check(needs); err == nil || !strings.Contains(err.Error(), "both give image registry.k8s.io/pause:3.10.1") {
@@ -160,12 +161,12 @@ func TestSameImageTwice(t *testing.T) {
 func TestK3sImages(t *testing.T) {
 	needs := []Requirement{{Kind: Image, Name: K3sImages, Version: "1.34.1+k3s1", Arch: arch}}
 	f := newFolder(t)
-	f.write("images/pause.tar", dockerArchive(arch, "registry.k8s.io/pause:3.10.1"))
+	f.write("images/pause.tar", artifactstest.DockerArchive(arch, "registry.k8s.io/pause:3.10.1"))
 	f.sum()
 	if err := f.open().Check(needs); err == nil || !strings.Contains(err.Error(), "k3s-airgap-images 1.34.1+k3s1 for arm64 is missing") {
 		t.Error(err)
 	}
-	f.write("images/k3s.tar.zst", zstded(dockerArchive(arch, "docker.io/rancher/mirrored-pause:3.6", "docker.io/rancher/mirrored-coredns-coredns:1.12.3")))
+	f.write("images/k3s.tar.zst", artifactstest.Zstd(artifactstest.DockerArchive(arch, "docker.io/rancher/mirrored-pause:3.6", "docker.io/rancher/mirrored-coredns-coredns:1.12.3")))
 	f.sum()
 	if err := f.open().Check(needs); err != nil {
 		t.Error(err)

@@ -1,21 +1,13 @@
 package artifacts
 
 import (
-	"archive/tar"
 	"bytes"
-	"compress/gzip"
 	"context"
-	"debug/elf"
-	"encoding/binary"
-	"encoding/json"
-	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
-
-	"github.com/klauspost/compress/zstd"
 )
 
 // testFolder is a folder that a test makes.
@@ -100,20 +92,6 @@ func need(t *testing.T, tool string) {
 	}
 }
 
-// program returns the least that is an ELF program.
-func program(m elf.Machine) []byte {
-	h := elf.Header64{
-		Type: uint16(elf.ET_EXEC), Machine: uint16(m), Version: 1, Ehsize: 64, Phentsize: 56, Shentsize: 64,
-	}
-	copy(h.Ident[:], elf.ELFMAG)
-	h.Ident[elf.EI_CLASS], h.Ident[elf.EI_DATA], h.Ident[elf.EI_VERSION] = byte(elf.ELFCLASS64), byte(elf.ELFDATA2LSB), 1
-	var b bytes.Buffer
-	if err := binary.Write(&b, binary.LittleEndian, h); err != nil {
-		panic(err)
-	}
-	return b.Bytes()
-}
-
 // deb builds a package with dpkg-deb.
 func deb(t *testing.T, packing, control string) []byte {
 	t.Helper()
@@ -135,84 +113,6 @@ func deb(t *testing.T, packing, control string) []byte {
 		t.Fatal(err)
 	}
 	return content
-}
-
-// entry is a file of an archive.
-type entry struct{ name, content string }
-
-func tarOf(entries ...entry) []byte {
-	var b bytes.Buffer
-	w := tar.NewWriter(&b)
-	for _, e := range entries {
-		if err := w.WriteHeader(&tar.Header{Name: e.name, Size: int64(len(e.content)), Mode: 0o644, Format: tar.FormatUSTAR}); err != nil {
-			panic(err)
-		}
-		if _, err := w.Write([]byte(e.content)); err != nil {
-			panic(err)
-		}
-	}
-	if err := w.Close(); err != nil {
-		panic(err)
-	}
-	return b.Bytes()
-}
-
-func config(arch string) string {
-	return fmt.Sprintf(`{"architecture":%q,"os":"linux","rootfs":{"type":"layers","diff_ids":[]}}`, arch)
-}
-
-// dockerArchive returns what docker save writes of images with one configuration.
-func dockerArchive(arch string, refs ...string) []byte {
-	tags, err := json.Marshal(refs)
-	if err != nil {
-		panic(err)
-	}
-	return tarOf(
-		entry{"layer.tar", strings.Repeat("\x00", 10240)},
-		entry{"config.json", config(arch)},
-		entry{"manifest.json", fmt.Sprintf(`[{"Config":"config.json","RepoTags":%s,"Layers":["layer.tar"]}]`, tags)},
-	)
-}
-
-// ociArchive returns an OCI layout with an image in an index of its own, as
-// builders write it, with a statement about the image beside it.
-func ociArchive(arch, ref string) []byte {
-	var entries []entry
-	blob := func(content string) string {
-		d := digestOf([]byte(content))
-		entries = append(entries, entry{"blobs/" + strings.Replace(d, ":", "/", 1), content})
-		return d
-	}
-	layer := blob("no layer, but it is there")
-	image := blob(fmt.Sprintf(`{"schemaVersion":2,"config":{"digest":%q},"layers":[{"digest":%q}]}`, blob(config(arch)), layer))
-	index := blob(fmt.Sprintf(`{"schemaVersion":2,"manifests":[
-		{"digest":%q,"platform":{"architecture":%q,"os":"linux"}},
-		{"digest":"sha256:00","platform":{"architecture":"unknown","os":"unknown"}},
-		{"digest":"sha256:11","platform":{"architecture":"s390x","os":"linux"}}]}`, image, arch))
-	return tarOf(append(entries,
-		entry{"./oci-layout", `{"imageLayoutVersion":"1.0.0"}`},
-		entry{"./index.json", fmt.Sprintf(`{"schemaVersion":2,"manifests":[{"digest":%q,"annotations":{"org.opencontainers.image.ref.name":%q}}]}`, index, ref)},
-	)...)
-}
-
-func gzipped(b []byte) []byte {
-	var out bytes.Buffer
-	w := gzip.NewWriter(&out)
-	if _, err := w.Write(b); err != nil {
-		panic(err)
-	}
-	if err := w.Close(); err != nil {
-		panic(err)
-	}
-	return out.Bytes()
-}
-
-func zstded(b []byte) []byte {
-	w, err := zstd.NewWriter(nil)
-	if err != nil {
-		panic(err)
-	}
-	return w.EncodeAll(b, nil)
 }
 
 func identified(t *testing.T, rel string, content []byte) (Item, error) {

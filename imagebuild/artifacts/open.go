@@ -21,22 +21,47 @@ import (
 // folder's SHA256SUMS. Only regular files are accepted. All problems are reported
 // at once, each with the file's name and what to do about it.
 func Open(ctx context.Context, dir string) (*Set, error) {
-	f, err := openFolder(dir)
+	s, problems, err := Survey(ctx, dir)
 	if err != nil {
 		return nil, err
+	}
+	var errs []error
+	for _, p := range problems {
+		errs = append(errs, fmt.Errorf("%s: %s", filepath.Join(s.Dir, filepath.FromSlash(p.Rel)), p.Text))
+	}
+	if len(errs) > 0 {
+		return nil, errors.Join(errs...)
+	}
+	return s, nil
+}
+
+// Problem is one thing that is wrong with a folder.
+type Problem struct {
+	Rel  string // of the file, slash-separated; "" for the folder itself
+	Text string // what is wrong, and what to do about it
+}
+
+// Survey is Open for a folder that is not complete, or where something is wrong.
+// The Set holds the files that nothing is wrong with; the problems are sorted by
+// file. It is an error if there is no such folder: one of [fs.ErrNotExist].
+func Survey(ctx context.Context, dir string) (*Set, []Problem, error) {
+	f, err := openFolder(dir)
+	if err != nil {
+		return nil, nil, err
 	}
 	defer f.root.Close()
 	f.walk()
 	f.compare()
 	items := f.identify(ctx)
 	if err := ctx.Err(); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	f.compareLock(items)
-	if err := f.err(); err != nil {
-		return nil, err
-	}
-	return &Set{Dir: f.dir, Items: items}, nil
+	slices.SortStableFunc(f.problems, func(a, b Problem) int { return cmp.Compare(a.Rel, b.Rel) })
+	items = slices.DeleteFunc(items, func(it Item) bool {
+		return it.Rel == "" || slices.ContainsFunc(f.problems, func(p Problem) bool { return p.Rel == it.Rel })
+	})
+	return &Set{Dir: f.dir, Items: items, Lock: f.lock}, f.problems, nil
 }
 
 // folder is a folder that is being read.
@@ -44,33 +69,17 @@ type folder struct {
 	dir   string // absolute
 	root  *os.Root
 	files []string // slash-separated, sorted
-	sums  sums
+	sums  Sums
 	lock  Lock
 
 	mu       sync.Mutex
-	problems []problem
-}
-
-// problem is one thing that is wrong with a file.
-type problem struct {
-	rel  string // "" for the folder itself
-	text string
+	problems []Problem
 }
 
 func (f *folder) wrong(rel, format string, args ...any) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.problems = append(f.problems, problem{rel, fmt.Sprintf(format, args...)})
-}
-
-// err returns all problems, sorted by file.
-func (f *folder) err() error {
-	slices.SortStableFunc(f.problems, func(a, b problem) int { return cmp.Compare(a.rel, b.rel) })
-	var errs []error
-	for _, p := range f.problems {
-		errs = append(errs, fmt.Errorf("%s: %s", filepath.Join(f.dir, filepath.FromSlash(p.rel)), p.text))
-	}
-	return errors.Join(errs...)
+	f.problems = append(f.problems, Problem{rel, fmt.Sprintf(format, args...)})
 }
 
 func openFolder(dir string) (*folder, error) {
@@ -154,7 +163,7 @@ func (f *folder) compare() {
 		return
 	}
 	var problems []string
-	f.sums, problems = parseSums(string(text))
+	f.sums, problems = ParseSums(string(text))
 	for _, p := range problems {
 		f.wrong(SumsName, "%s", p)
 	}

@@ -10,6 +10,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/piimg/piimg/imagebuild/artifacts/artifactstest"
 )
 
 // A folder of everything is recognised, whatever the names of its files.
@@ -18,12 +20,12 @@ func TestOpen(t *testing.T) {
 	f.write("debs/a.deb", deb(t, "xz", "Package: kubelet\nVersion: 1.34.1-1.1\nArchitecture: arm64\nDepends: iptables (>= 1.4.21), conntrack | conntrack-x,\n libc6:any\n"))
 	f.write("b.deb", deb(t, "gzip", "Package: containerd.io\nVersion: 1.7.28-1\nArchitecture: arm64\nPre-Depends: libc6\nProvides: containerd (= 1.7.28), runc\n"))
 	f.write("debs/c", deb(t, "zstd", "Package: conntrack\nVersion: 1:1.4.7-1+b2\nArchitecture: arm64\n"))
-	f.write("bin/kubeadm", program(elf.EM_AARCH64))
+	f.write("bin/kubeadm", artifactstest.Program(elf.EM_AARCH64))
 	f.write("bin/setup.sh", []byte("#!/bin/sh\n"))
-	f.write("cni/bridge", program(elf.EM_X86_64))
-	f.write("images/pause.tar", dockerArchive("arm64", "registry.k8s.io/pause:3.10.1"))
-	f.write("images/two.tgz", gzipped(dockerArchive("arm", "busybox", "docker.io/rancher/mirrored-pause:3.6")))
-	f.write("images/flannel", zstded(ociArchive("amd64", "flannel/flannel:v0.27.4")))
+	f.write("cni/bridge", artifactstest.Program(elf.EM_X86_64))
+	f.write("images/pause.tar", artifactstest.DockerArchive("arm64", "registry.k8s.io/pause:3.10.1"))
+	f.write("images/two.tgz", artifactstest.Gzip(artifactstest.DockerArchive("arm", "busybox", "docker.io/rancher/mirrored-pause:3.6")))
+	f.write("images/flannel", artifactstest.Zstd(artifactstest.OCIArchive("amd64", "flannel/flannel:v0.27.4")))
 	f.write(".git/config", []byte("not looked at"))
 	f.sum("--binary")
 	s := f.open()
@@ -61,23 +63,23 @@ func TestOpen(t *testing.T) {
 // Everything that is wrong is told at once, each with the file and what to do.
 func TestOpenProblems(t *testing.T) {
 	f := newFolder(t)
-	whole := dockerArchive("arm64", "registry.k8s.io/pause:3.10.1")
-	f.write("bin/kubeadm", program(elf.EM_AARCH64))
-	f.write("bin/gone", program(elf.EM_AARCH64))
-	f.write("bin/changed", program(elf.EM_AARCH64))
-	f.write("bin/half", program(elf.EM_AARCH64)[:40])
-	f.write("bin/mips", program(elf.EM_MIPS))
+	whole := artifactstest.DockerArchive("arm64", "registry.k8s.io/pause:3.10.1")
+	f.write("bin/kubeadm", artifactstest.Program(elf.EM_AARCH64))
+	f.write("bin/gone", artifactstest.Program(elf.EM_AARCH64))
+	f.write("bin/changed", artifactstest.Program(elf.EM_AARCH64))
+	f.write("bin/half", artifactstest.Program(elf.EM_AARCH64)[:40])
+	f.write("bin/mips", artifactstest.Program(elf.EM_MIPS))
 	f.write("README", []byte("hello"))
 	f.write("empty", nil)
 	f.write("images/cut.tar", whole[:len(whole)-4000])
-	f.write("images/cut.tar.gz", gzipped(whole)[:200])
-	f.write("images/plugins.tgz", gzipped(tarOf(entry{"./bridge", "x"})))
+	f.write("images/cut.tar.gz", artifactstest.Gzip(whole)[:200])
+	f.write("images/plugins.tgz", artifactstest.Gzip(artifactstest.Tar(artifactstest.Entry{Name: "./bridge", Content: "x"})))
 	f.write("images/windows.tar", []byte(strings.ReplaceAll(string(whole), `"linux"`, `"other"`)))
-	f.write("images/nameless.tar", dockerArchive("arm64"))
+	f.write("images/nameless.tar", artifactstest.DockerArchive("arm64"))
 	f.write("a.deb", deb(t, "xz", "Package: kubelet\nVersion: 1.34.1-1.1\nArchitecture: arm64\n")[:300])
 	f.sum()
-	f.write("unlisted", program(elf.EM_AARCH64))
-	f.write("bin/changed", program(elf.EM_X86_64))
+	f.write("unlisted", artifactstest.Program(elf.EM_AARCH64))
+	f.write("bin/changed", artifactstest.Program(elf.EM_X86_64))
 	if err := os.Remove(filepath.Join(f.dir, "bin/gone")); err != nil {
 		t.Fatal(err)
 	}
@@ -115,7 +117,7 @@ func TestOpenProblems(t *testing.T) {
 func TestOpenFolder(t *testing.T) {
 	f := newFolder(t)
 	f.says(f.problems(), "is empty: run piimg artifacts pull")
-	f.write("bin/kubeadm", program(elf.EM_AARCH64))
+	f.write("bin/kubeadm", artifactstest.Program(elf.EM_AARCH64))
 	f.says(f.problems(), "SHA256SUMS: is missing")
 	f.write(SumsName, []byte("some words\n"+strings.Repeat("0", 64)+"  ../outside\n"))
 	f.says(f.problems(), "line 1", "line 2", "outside of the folder")

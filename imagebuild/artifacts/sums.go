@@ -11,15 +11,15 @@ import (
 // maxSums bounds the size of a SHA256SUMS that is read, in bytes.
 const maxSums = 4 << 20
 
-// sums are the digests of a SHA256SUMS by the files' slash-separated names.
-type sums map[string][32]byte
+// Sums are the digests of a SHA256SUMS by the files' slash-separated names.
+type Sums map[string][32]byte
 
-// parseSums reads what sha256sum(1) writes: a digest, a space, a space or an
+// ParseSums reads what sha256sum(1) writes: a digest, a space, a space or an
 // asterisk, a name. Names may begin with "./". A line whose name has a backslash,
 // a line feed or a carriage return begins with a backslash and has the three
 // escaped. Each problem names its line.
-func parseSums(text string) (sums, []string) {
-	all := sums{}
+func ParseSums(text string) (Sums, []string) {
+	all := Sums{}
 	var problems []string
 	n := 0
 	for line := range strings.Lines(text) {
@@ -88,8 +88,8 @@ func unescape(s string) (string, bool) {
 	return b.String(), true
 }
 
-// format writes the digests as sha256sum does, sorted by name.
-func (s sums) format() []byte {
+// Format writes the digests as sha256sum does, sorted by name.
+func (s Sums) Format() []byte {
 	names := make([]string, 0, len(s))
 	for name := range s {
 		names = append(names, name)

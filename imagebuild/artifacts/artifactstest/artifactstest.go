@@ -1,0 +1,113 @@
+// Package artifactstest makes the smallest files that a folder of artifacts takes,
+// for tests.
+package artifactstest
+
+import (
+	"archive/tar"
+	"bytes"
+	"compress/gzip"
+	"crypto/sha256"
+	"debug/elf"
+	"encoding/binary"
+	"encoding/json"
+	"fmt"
+	"strings"
+
+	"github.com/klauspost/compress/zstd"
+)
+
+// Program returns the least that is an ELF program.
+func Program(m elf.Machine) []byte {
+	h := elf.Header64{
+		Type: uint16(elf.ET_EXEC), Machine: uint16(m), Version: 1, Ehsize: 64, Phentsize: 56, Shentsize: 64,
+	}
+	copy(h.Ident[:], elf.ELFMAG)
+	h.Ident[elf.EI_CLASS], h.Ident[elf.EI_DATA], h.Ident[elf.EI_VERSION] = byte(elf.ELFCLASS64), byte(elf.ELFDATA2LSB), 1
+	var b bytes.Buffer
+	if err := binary.Write(&b, binary.LittleEndian, h); err != nil {
+		panic(err)
+	}
+	return b.Bytes()
+}
+
+// Entry is a file of an archive.
+type Entry struct{ Name, Content string }
+
+// Tar returns an archive.
+func Tar(entries ...Entry) []byte {
+	var b bytes.Buffer
+	w := tar.NewWriter(&b)
+	for _, e := range entries {
+		if err := w.WriteHeader(&tar.Header{Name: e.Name, Size: int64(len(e.Content)), Mode: 0o644, Format: tar.FormatUSTAR}); err != nil {
+			panic(err)
+		}
+		if _, err := w.Write([]byte(e.Content)); err != nil {
+			panic(err)
+		}
+	}
+	if err := w.Close(); err != nil {
+		panic(err)
+	}
+	return b.Bytes()
+}
+
+// Config returns an image's configuration; arch is Go's.
+func Config(arch string) string {
+	return fmt.Sprintf(`{"architecture":%q,"os":"linux","rootfs":{"type":"layers","diff_ids":[]}}`, arch)
+}
+
+// DockerArchive returns what docker save writes of images with one configuration.
+func DockerArchive(arch string, refs ...string) []byte {
+	tags, err := json.Marshal(refs)
+	if err != nil {
+		panic(err)
+	}
+	return Tar(
+		Entry{"layer.tar", strings.Repeat("\x00", 10240)},
+		Entry{"config.json", Config(arch)},
+		Entry{"manifest.json", fmt.Sprintf(`[{"Config":"config.json","RepoTags":%s,"Layers":["layer.tar"]}]`, tags)},
+	)
+}
+
+// OCIArchive returns an OCI layout with an image in an index of its own, as
+// builders write it, with a statement about the image beside it.
+func OCIArchive(arch, ref string) []byte {
+	var entries []Entry
+	blob := func(content string) string {
+		d := fmt.Sprintf("sha256:%x", sha256.Sum256([]byte(content)))
+		entries = append(entries, Entry{"blobs/" + strings.Replace(d, ":", "/", 1), content})
+		return d
+	}
+	layer := blob("no layer, but it is there")
+	image := blob(fmt.Sprintf(`{"schemaVersion":2,"config":{"digest":%q},"layers":[{"digest":%q}]}`, blob(Config(arch)), layer))
+	index := blob(fmt.Sprintf(`{"schemaVersion":2,"manifests":[
+		{"digest":%q,"platform":{"architecture":%q,"os":"linux"}},
+		{"digest":"sha256:00","platform":{"architecture":"unknown","os":"unknown"}},
+		{"digest":"sha256:11","platform":{"architecture":"s390x","os":"linux"}}]}`, image, arch))
+	return Tar(append(entries,
+		Entry{"./oci-layout", `{"imageLayoutVersion":"1.0.0"}`},
+		Entry{"./index.json", fmt.Sprintf(`{"schemaVersion":2,"manifests":[{"digest":%q,"annotations":{"org.opencontainers.image.ref.name":%q}}]}`, index, ref)},
+	)...)
+}
+
+// Gzip packs b.
+func Gzip(b []byte) []byte {
+	var out bytes.Buffer
+	w := gzip.NewWriter(&out)
+	if _, err := w.Write(b); err != nil {
+		panic(err)
+	}
+	if err := w.Close(); err != nil {
+		panic(err)
+	}
+	return out.Bytes()
+}
+
+// Zstd packs b.
+func Zstd(b []byte) []byte {
+	w, err := zstd.NewWriter(nil)
+	if err != nil {
+		panic(err)
+	}
+	return w.EncodeAll(b, nil)
+}
