@@ -26,6 +26,27 @@ type document struct {
 	Version strictyaml.Value[int] `json:"version" jsonschema:"example=1"`
 	Cluster text                  `json:"cluster" jsonschema:"example=villagers"`
 	Seed    text                  `json:"seed"`
+
+	TokenSeed  text                            `json:"tokenSeed,omitempty"`
+	Kubernetes strictyaml.Value[kubernetesDoc] `json:"kubernetes,omitempty"`
+}
+
+type kubernetesDoc struct {
+	Created        text                           `json:"created"`
+	CA             strictyaml.Value[authorityDoc] `json:"ca"`
+	EtcdCA         strictyaml.Value[authorityDoc] `json:"etcdCA"`
+	FrontProxyCA   strictyaml.Value[authorityDoc] `json:"frontProxyCA"`
+	ClientCA       strictyaml.Value[authorityDoc] `json:"clientCA"`
+	ServiceAccount strictyaml.Value[keyDoc]       `json:"serviceAccount"`
+}
+
+type authorityDoc struct {
+	Cert text `json:"cert"`
+	Key  text `json:"key"`
+}
+
+type keyDoc struct {
+	Key text `json:"key"`
 }
 
 // Load reads a secrets file. If there is none, the error wraps fs.ErrNotExist; if
@@ -77,14 +98,79 @@ func parse(name string, data []byte) (*Secrets, error) {
 	if d.Cluster.Set() && d.Cluster.V == "" {
 		report.Add(d.Cluster.Span(), d.Cluster.Path, "the name is empty", "write the name that nodes.yaml has as cluster.name")
 	}
-	var seed [SeedSize]byte
+	var seed, tokenSeed [SeedSize]byte
 	if d.Seed.Set() {
 		decodeSeed(report, d.Seed, &seed)
+	}
+	if d.TokenSeed.Set() {
+		decodeSeed(report, d.TokenSeed, &tokenSeed)
+	}
+	var k *Kubernetes
+	if d.Kubernetes.Set() {
+		k = decodeKubernetes(report, d.Kubernetes.V)
 	}
 	if err := report.Err(); err != nil {
 		return nil, err
 	}
-	return newSecrets(name, d.Cluster.V, seed), nil
+	s := newSecrets(name, d.Cluster.V, seed)
+	if d.TokenSeed.Set() {
+		s.setTokenSeed(tokenSeed[:])
+	}
+	s.kubernetes = k
+	return s, nil
+}
+
+// decodeKubernetes reads authorities and keys, piimg's own or the user's.
+func decodeKubernetes(report *strictyaml.Report, d kubernetesDoc) *Kubernetes {
+	k := &Kubernetes{ServiceAccount: []byte(d.ServiceAccount.V.Key.V)}
+	if d.Created.Set() {
+		var err error
+		if k.Created, err = time.Parse(time.DateOnly, d.Created.V); err != nil {
+			report.Add(d.Created.Span(), d.Created.Path, "this is no date", "write the day on which the authorities were made, such as 2026-11-23")
+		}
+	}
+	for _, a := range []struct {
+		doc  strictyaml.Value[authorityDoc]
+		into *Authority
+	}{{d.CA, &k.CA}, {d.EtcdCA, &k.EtcdCA}, {d.FrontProxyCA, &k.FrontProxyCA}, {d.ClientCA, &k.ClientCA}} {
+		if a.doc.Set() {
+			*a.into = decodeAuthority(report, a.doc.V)
+		}
+	}
+	if key := d.ServiceAccount.V.Key; key.Set() {
+		if _, err := ParseKey(k.ServiceAccount); err != nil {
+			report.Add(key.Span(), key.Path, err.Error(), keyHint)
+		}
+	}
+	return k
+}
+
+const (
+	keyHint  = "restore the file from a backup, or give a private key of EC or RSA in PEM, without a passphrase"
+	certHint = "restore the file from a backup, or give the certificate of an authority in PEM"
+)
+
+func decodeAuthority(report *strictyaml.Report, d authorityDoc) Authority {
+	a := Authority{Cert: []byte(d.Cert.V), Key: []byte(d.Key.V)}
+	bad := false
+	if d.Cert.Set() {
+		if _, err := parseCA(a.Cert); err != nil {
+			report.Add(d.Cert.Span(), d.Cert.Path, err.Error(), certHint)
+			bad = true
+		}
+	}
+	if d.Key.Set() {
+		if _, err := ParseKey(a.Key); err != nil {
+			report.Add(d.Key.Span(), d.Key.Path, err.Error(), keyHint)
+			bad = true
+		}
+	}
+	if !bad && d.Cert.Set() && d.Key.Set() {
+		if _, _, err := a.Parse(); err != nil {
+			report.Add(d.Key.Span(), d.Key.Path, err.Error(), "give the key and the certificate of the same authority")
+		}
+	}
+	return a
 }
 
 func decodeSeed(report *strictyaml.Report, v text, seed *[SeedSize]byte) {
@@ -102,15 +188,14 @@ func decodeSeed(report *strictyaml.Report, v text, seed *[SeedSize]byte) {
 	}
 }
 
-// Create draws a seed and writes a new secrets file, readable by its owner only.
-// An existing file is never replaced: the error then wraps fs.ErrExist. The file
-// appears under its name complete, or not at all.
+// Create draws seeds, authorities and keys, and writes a new secrets file, readable
+// by its owner only. An existing file is never replaced: the error then wraps
+// fs.ErrExist. The file appears under its name complete, or not at all.
 func Create(path, cluster string) (*Secrets, error) {
-	var seed [SeedSize]byte
-	if _, err := rand.Read(seed[:]); err != nil {
-		return nil, fmt.Errorf("failed to draw a seed: %w", err)
+	s, err := draw(path, cluster, time.Now())
+	if err != nil {
+		return nil, err
 	}
-	s := newSecrets(path, cluster, seed)
 	data := s.encode()
 	if _, err := parse(path, data); err != nil { // a cluster name that YAML reads as something else
 		return nil, fmt.Errorf("cannot make secrets for the cluster %q: its name cannot be written", cluster)
@@ -121,18 +206,61 @@ func Create(path, cluster string) (*Secrets, error) {
 	return s, nil
 }
 
+// draw makes new secrets. The day is part of them: certificates name it.
+func draw(path, cluster string, now time.Time) (*Secrets, error) {
+	var seeds [2][SeedSize]byte
+	for i := range seeds {
+		if _, err := rand.Read(seeds[i][:]); err != nil {
+			return nil, fmt.Errorf("failed to draw a seed: %w", err)
+		}
+	}
+	s := newSecrets(path, cluster, seeds[0])
+	s.setTokenSeed(seeds[1][:])
+	var err error
+	s.kubernetes, err = drawKubernetes(now)
+	return s, err
+}
+
 func (s *Secrets) encode() []byte {
-	return fmt.Appendf(nil, `# The secrets of the cluster %[2]s, made by piimg.
+	b := fmt.Appendf(nil, `# The secrets of the cluster %[2]s, made by piimg.
 #
 # The SSH host keys of the nodes, the salts of their passwords and other values
-# that must be unique are derived from the seed. Keep this file, and a backup of
-# it: without it the same nodes.yaml gives other images, and SSH warns of changed
-# host keys. Keep it to yourself: whoever reads it can pretend to be your nodes.
-# Do not commit it.
+# that must be unique are derived from the seed, the tokens by which nodes join
+# from the tokenSeed. Keep this file, and a backup of it: without it the same
+# nodes.yaml gives other images, SSH warns of changed host keys, and no node can be
+# added to a running cluster. Keep it to yourself: whoever reads it owns the
+# cluster. Do not commit it.
 version: %[1]d
 cluster: %[2]q
 seed: %[3]s
 `, version, s.cluster, base64.StdEncoding.EncodeToString(s.seed[:]))
+	if s.tokenSeed != nil {
+		b = fmt.Appendf(b, "tokenSeed: %s\n", base64.StdEncoding.EncodeToString(s.tokenSeed))
+	}
+	if k := s.kubernetes; k != nil {
+		b = fmt.Appendf(b, "kubernetes:\n  created: %q\n", k.Created.Format(time.DateOnly))
+		for _, a := range []struct {
+			key string
+			Authority
+		}{{"ca", k.CA}, {"etcdCA", k.EtcdCA}, {"frontProxyCA", k.FrontProxyCA}, {"clientCA", k.ClientCA}} {
+			b = fmt.Appendf(b, "  %s:\n", a.key)
+			b = appendBlock(b, "cert", a.Cert)
+			b = appendBlock(b, "key", a.Key)
+		}
+		b = append(b, "  serviceAccount:\n"...)
+		b = appendBlock(b, "key", k.ServiceAccount)
+	}
+	return b
+}
+
+// appendBlock appends PEM as YAML's literal block, of the third level.
+func appendBlock(b []byte, key string, text []byte) []byte {
+	b = fmt.Appendf(b, "    %s: |\n", key)
+	for line := range strings.Lines(string(text)) {
+		b = append(b, "      "...)
+		b = append(b, line...)
+	}
+	return b
 }
 
 // writeNew writes a file that must not exist yet.

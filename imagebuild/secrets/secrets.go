@@ -1,10 +1,10 @@
-// Package secrets keeps what makes a cluster's images its own: one random seed,
-// in a file beside nodes.yaml, from which everything that must be secret or
-// unique, and still be the same in the next build, is derived.
+// Package secrets keeps what makes a cluster's images its own, in a file beside
+// nodes.yaml: random seeds, from which everything that must be secret or unique,
+// and still be the same in the next build, is derived; and the authorities that
+// sign a Kubernetes cluster's certificates.
 //
-// [Create] is the only place in piimg that draws random numbers. Salts, UUIDs
-// and SSH host keys come from the seed by HKDF-SHA256 (RFC 5869), each under
-// labels of its own, so that none tells anything about another. The derived
+// [Create] is the only place in piimg that draws random numbers. Salts, UUIDs, keys
+// and tokens come from the seeds by HKDF-SHA256 (RFC 5869), each under labels of its own, so that none tells anything about another. The derived
 // values are part of the format: testdata/vectors.json pins them, since a
 // version that derived other ones would change every image and every host key.
 //
@@ -12,6 +12,7 @@
 package secrets
 
 import (
+	"bytes"
 	"crypto/hkdf"
 	"crypto/sha256"
 	"encoding/base64"
@@ -39,7 +40,12 @@ type Secrets struct {
 	cluster string
 	seed    [SeedSize]byte
 	prk     []byte // HKDF's pseudorandom key
-	notices []string
+	// tokenSeed, and the key made of it, are nil in a file of an older piimg; so is
+	// kubernetes.
+	tokenSeed  []byte
+	tokens     []byte
+	kubernetes *Kubernetes
+	notices    []string
 }
 
 func newSecrets(path, cluster string, seed [SeedSize]byte) *Secrets {
@@ -53,7 +59,20 @@ func newSecrets(path, cluster string, seed [SeedSize]byte) *Secrets {
 // Placeholder returns secrets that everybody knows, for showing what a build
 // would do before the cluster has secrets of its own. Nothing that is made with
 // them may be used.
-func Placeholder(cluster string) *Secrets { return newSecrets("", cluster, [SeedSize]byte{}) }
+func Placeholder(cluster string) *Secrets {
+	s := newSecrets("", cluster, [SeedSize]byte{})
+	s.setTokenSeed(s.seed[:])
+	k, err := placeholderKubernetes(s)
+	if err != nil {
+		panic("secrets: " + err.Error()) // the keys are always the same, and good
+	}
+	s.kubernetes = k
+	return s
+}
+
+func (s *Secrets) setTokenSeed(seed []byte) {
+	s.tokenSeed, s.tokens = bytes.Clone(seed), extractTokens(seed)
+}
 
 // Path is the file that the secrets are kept in.
 func (s *Secrets) Path() string { return s.path }
@@ -106,6 +125,11 @@ func (s *Secrets) Derive(n int, labels ...string) []byte {
 	if n == 0 {
 		return nil
 	}
+	return expand(s.prk, n, labels...)
+}
+
+// expand is HKDF-Expand with labels.
+func expand(prk []byte, n int, labels ...string) []byte {
 	// Each label goes with its length before it, so that no two lists give the
 	// same info.
 	var info []byte
@@ -113,7 +137,7 @@ func (s *Secrets) Derive(n int, labels ...string) []byte {
 		info = binary.BigEndian.AppendUint64(info, uint64(len(l)))
 		info = append(info, l...)
 	}
-	out, err := hkdf.Expand(sha256.New, s.prk, string(info), n)
+	out, err := hkdf.Expand(sha256.New, prk, string(info), n)
 	if err != nil {
 		panic("secrets: " + err.Error()) // see newSecrets; n is in range
 	}

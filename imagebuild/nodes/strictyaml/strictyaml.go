@@ -113,6 +113,9 @@ func secretHolder(key string) bool { return key == "user" || key == "wifi" }
 // on the side of silence, so that a misspelt key protects its value as well.
 func secretKey(key string) bool {
 	k := strings.ToLower(key)
+	if k == "key" {
+		return true
+	}
 	for _, part := range []string{"pass", "pw", "psk", "secret", "token", "hash", "seed", "credential", "private"} {
 		if strings.Contains(k, part) {
 			return true
