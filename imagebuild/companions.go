@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"github.com/piimg/piimg/imagebuild/kube"
 	"github.com/piimg/piimg/imagebuild/nodes"
 	"github.com/piimg/piimg/imagebuild/secrets"
 	"github.com/piimg/piimg/imagebuild/sink"
@@ -32,6 +33,9 @@ func companions(c *nodes.Config) []companion {
 	all := []companion{
 		{"hosts", 0o644, "# The addresses of the nodes, for /etc/hosts; made by piimg.\n", hosts},
 		{"inventory.ini", 0o644, "# The nodes for Ansible, made by piimg.\n", inventory},
+	}
+	if c.Kubernetes != nil {
+		all = append(all, companion{"kubeconfig", 0o600, "# Administrator of the cluster " + c.Cluster.Name + ", made by piimg.\n", kubeconfig})
 	}
 	return append(all,
 		companion{knownHostsName, 0o644, "# The host keys of the nodes, made by piimg.\n", knownHosts},
@@ -154,3 +158,6 @@ func inventory(c *nodes.Config, _ *secrets.Secrets) ([]byte, error) {
 	b.WriteString("\n[all:vars]\nansible_ssh_common_args='-o UserKnownHostsFile=\"{{ inventory_dir }}/" + knownHostsName + "\"'\n")
 	return b.Bytes(), nil
 }
+
+// kubeconfig returns an administrator's kubeconfig: whoever holds it owns the cluster.
+func kubeconfig(c *nodes.Config, s *secrets.Secrets) ([]byte, error) { return kube.Kubeconfig(c, s) }

@@ -47,7 +47,7 @@ func Plan(ctx context.Context, o Options) (_ *Plans, err error) {
 		return nil, KindPlan.as(err)
 	}
 	out := &Plans{
-		Base: p.baseReport(), Time: p.time, RootSize: p.config.Image.RootSize,
+		Base: p.baseReport(), Time: p.time, RootSize: p.rootSize,
 		Ranges: Ranges{Size: RangeSize, Shared: countRanges(p.base), Nodes: map[string]int{}},
 	}
 	for k, i := range p.chosen {

@@ -11,8 +11,10 @@ import (
 	"strings"
 	"time"
 
+	"github.com/piimg/piimg/imagebuild/artifacts"
 	"github.com/piimg/piimg/imagebuild/disk"
 	"github.com/piimg/piimg/imagebuild/ext4"
+	"github.com/piimg/piimg/imagebuild/kube"
 	"github.com/piimg/piimg/imagebuild/layer"
 	"github.com/piimg/piimg/imagebuild/nodes"
 	"github.com/piimg/piimg/imagebuild/plan"
@@ -32,9 +34,12 @@ type prepared struct {
 	used    int64 // bytes that the base's two file systems use
 	facts   *raspios.Facts
 	time    time.Time
-	plans   []plan.Plan // of all nodes, in the order of nodes.yaml
-	chosen  []int       // which of them are wanted
-	madeOut bool        // whether the output folder is new
+	// artifacts is what nodes are set up from without the internet; nil without.
+	artifacts *artifacts.Set
+	rootSize  int64       // what the root partition is enlarged to, in bytes; 0 if it is not
+	plans     []plan.Plan // of all nodes, in the order of nodes.yaml
+	chosen    []int       // which of them are wanted
+	madeOut   bool        // whether the output folder is new
 }
 
 // secretsSource gives the secrets of a cluster, once nodes.yaml and the base
@@ -59,8 +64,14 @@ func prepare(ctx context.Context, o Options, getSecrets secretsSource) (_ *prepa
 	if p.chosen, err = choose(config, o.Only); err != nil {
 		return nil, err
 	}
+	if err := p.openArtifacts(ctx); err != nil {
+		return nil, KindConfig.as(err)
+	}
 	if err := p.openImage(ctx, o); err != nil {
 		return nil, KindImage.as(err)
+	}
+	if err := kube.Check(config, p.facts, p.artifacts); err != nil {
+		return nil, KindConfig.as(err)
 	}
 	path := o.SecretsFile
 	if path == "" {
@@ -103,6 +114,14 @@ func choose(config *nodes.Config, names []string) ([]int, error) {
 	return chosen, nil
 }
 
+// openArtifacts reads the folder that nodes are set up from without the internet.
+func (p *prepared) openArtifacts(ctx context.Context) (err error) {
+	if k := p.config.Kubernetes; k != nil && k.Artifacts != "" {
+		p.artifacts, err = artifacts.Open(ctx, k.Artifacts)
+	}
+	return err
+}
+
 // openImage finds out what the base image is.
 func (p *prepared) openImage(ctx context.Context, o Options) (err error) {
 	in := p.config.Image
@@ -123,7 +142,7 @@ func (p *prepared) openImage(ctx context.Context, o Options) (err error) {
 	if p.parts, err = locate(p.base); err != nil {
 		return fmt.Errorf("%s: %w", path, err)
 	}
-	if err := p.enlarge(); err != nil {
+	if err := errors.Join(p.sizeRoot(), p.enlarge()); err != nil {
 		return fmt.Errorf("%s: %w", path, err)
 	}
 	// As for writing: what cannot be edited is refused here, with the base's name.
@@ -186,10 +205,14 @@ func (p *prepared) makePlans(o Options) error {
 	p.plans = nil
 	var errs []error
 	for _, n := range p.config.Nodes {
+		cluster, err := kube.Plan(kube.Input{
+			Config: p.config, Node: n, Facts: p.facts, Secrets: p.secrets, Artifacts: p.artifacts, Time: p.time,
+		})
+		errs = append(errs, err)
 		pl, err := raspios.Plan(raspios.Input{
 			Config: p.config, Node: n, Facts: p.facts, Boot: fs.boot, Root: fs.root, Secrets: p.secrets,
 			Base:    raspios.BaseInfo{Name: p.baseName(), SHA256: p.sha256},
-			Version: o.Version, Time: p.time,
+			Version: o.Version, Time: p.time, Additions: []raspios.Addition{cluster},
 		})
 		errs = append(errs, err)
 		p.plans = append(p.plans, pl)
