@@ -12,11 +12,14 @@ import (
 	"io/fs"
 )
 
-//go:embed locale
+//go:embed locale k3s
 var files embed.FS
 
 // Locale returns the root tree that makes locales on the first boot.
 func Locale() fs.FS { return sub("locale/root") }
+
+// K3s returns the root tree that puts k3s into its places and starts it.
+func K3s() fs.FS { return sub("k3s/root") }
 
 // sub returns a folder of the embedded files. fs.Sub fails for unclean names only,
 // and those here are constants.

@@ -25,18 +25,26 @@ func Kubeconfig(c *nodes.Config, s *secrets.Secrets) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	user, ca := "kubernetes-admin", keys.CA
+	user := "kubernetes-admin"
 	if c.Kubernetes.Distribution == nodes.K3s {
-		// k3s has an authority of its own for the certificates of clients.
-		user, ca = "system:admin", keys.ClientCA
+		user = "system:admin"
 	}
-	client, err := clientCertificate(s, ca, user, admins)
+	client, err := clientCertificate(s, clientAuthority(c.Kubernetes, keys), user, admins)
 	if err != nil {
 		return nil, err
 	}
 	return kubeconfig(access{
 		cluster: c.Cluster.Name, user: user, server: serverURL(c.Kubernetes.Endpoint), ca: keys.CA.Cert, client: client,
 	})
+}
+
+// clientAuthority returns what signs the certificates of the API server's clients:
+// k3s has an authority of its own for them.
+func clientAuthority(k *nodes.Kubernetes, keys *secrets.Kubernetes) secrets.Authority {
+	if k.Distribution == nodes.K3s {
+		return keys.ClientCA
+	}
+	return keys.CA
 }
 
 // serverURL returns where a computer without the cluster's names finds the API.

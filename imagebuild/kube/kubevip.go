@@ -27,7 +27,7 @@ func (p *planner) planVIP() error {
 	if err != nil {
 		return err
 	}
-	client, err := clientCertificate(p.Secrets, p.keys.CA, "piimg:kube-vip:"+p.Node.Hostname, admins)
+	client, err := clientCertificate(p.Secrets, clientAuthority(p.k, p.keys), "piimg:kube-vip:"+p.Node.Hostname, admins)
 	if err != nil {
 		return err
 	}
