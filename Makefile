@@ -12,8 +12,11 @@ STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 RACE       ?= ./imagebuild/layer ./imagebuild/source ./imagebuild/sink
 RACETESTS  ?= TestBuild(Only|Interrupted)
 FUZZTIME   ?= 30s
+# The versions of Kubernetes that the generated configurations are checked with: the
+# last with kubeadm's v1beta3, and two with v1beta4.
+KUBEADM    ?= 1.30.4 1.34.4 1.36.3
 
-.PHONY: help build test lint demo bench bench-ext4 e2e crash reproducible fuzz soak e2fsprogs fixtures release clean
+.PHONY: help build test lint demo bench bench-ext4 kubernetes e2e crash reproducible fuzz soak e2fsprogs fixtures release clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -59,6 +62,9 @@ e2e: build ## build images from every packing and boot them under QEMU; ERAS='st
 
 crash: ## kill QEMU guests while they write, and recover what they leave
 	testdata/crash/run.sh $(CRASH)
+
+kubernetes: ## build kubeadm of KUBEADM's versions, which the tests ask for its opinion (90 s each, once)
+	@set -e; for v in $(KUBEADM); do GO=$(GO) testdata/kubernetes/build.sh $$v kubeadm; done
 
 bench: build ## seven nodes of a real-size image, beside a loop-mount script (root)
 	testdata/bench/run.sh

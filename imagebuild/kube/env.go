@@ -41,14 +41,14 @@ func (p *planner) planEnv() error {
 		"PIIMG_ENDPOINT_PORT": strconv.Itoa(int(k.Endpoint.Port)),
 		"PIIMG_API_PORT":      strconv.Itoa(int(apiPort(p.Config))),
 		"PIIMG_BOOT_MOUNT":    p.Facts.BootMount,
-		"PIIMG_OFFLINE":       flag(p.Artifacts != nil),
+		"PIIMG_OFFLINE":       bit(p.Artifacts != nil),
 		"PIIMG_PACKAGES_URL":  packages(k),
 		"PIIMG_PACKAGES_KEY":  packagesKey,
 		"PIIMG_BINARIES_URL":  k.Mirrors.Binaries,
 		"PIIMG_PAUSE_IMAGE":   "",
 		"PIIMG_CNI":           string(k.CNI.Kind),
 		"PIIMG_POD_SUBNET":    k.PodSubnet.String(),
-		"PIIMG_IGNORE_MEM":    flag(p.waiveMemory()),
+		"PIIMG_IGNORE_MEM":    bit(p.waiveMemory()),
 	}
 	if p.Node.IP.IsValid() {
 		env["PIIMG_NODE_IP"] = p.Node.IP.String()
@@ -85,7 +85,7 @@ func packages(k *nodes.Kubernetes) string {
 	return fmt.Sprintf("%s/core:/stable:/v%d.%d/deb/", url, k.Version.Major, k.Version.Minor)
 }
 
-func flag(b bool) string {
+func bit(b bool) string {
 	if b {
 		return "1"
 	}

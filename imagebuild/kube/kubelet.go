@@ -9,7 +9,6 @@ type kubeletConfiguration struct {
 	CgroupDriver       string       `yaml:"cgroupDriver"`
 	ClusterDomain      string       `yaml:"clusterDomain"`
 	ClusterDNS         []string     `yaml:"clusterDNS"`
-	FailSwapOn         bool         `yaml:"failSwapOn"`
 	SerializeImagePull bool         `yaml:"serializeImagePulls"`
 	RuntimeTimeout     string       `yaml:"runtimeRequestTimeout"`
 	ImageGCHigh        int          `yaml:"imageGCHighThresholdPercent"`
@@ -29,16 +28,11 @@ type evictionHard struct {
 // kubelet returns what all kubelets of the cluster have in common: kubeadm init
 // keeps it in the cluster, and kubeadm join fetches it from there.
 func (p *planner) kubelet() kubeletConfiguration {
-	swap := false
-	for _, n := range p.Config.Nodes {
-		swap = swap || n.InCluster() && n.Swap
-	}
 	return kubeletConfiguration{
 		typeMeta:      typeMeta{APIVersion: "kubelet.config.k8s.io/v1beta1", Kind: "KubeletConfiguration"},
 		CgroupDriver:  "systemd",
 		ClusterDomain: p.k.DNSDomain,
 		ClusterDNS:    []string{serviceIP(p.k.ServiceSubnet, 10).String()},
-		FailSwapOn:    !swap,
 		// A card reads and writes one thing at a time, and slowly: images one by one,
 		// and patience with containerd.
 		SerializeImagePull: true,

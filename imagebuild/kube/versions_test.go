@@ -2,10 +2,6 @@ package kube
 
 import (
 	"cmp"
-	"fmt"
-	"os"
-	"os/exec"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -51,36 +47,16 @@ func TestComponentsOf(t *testing.T) {
 }
 
 // TestComponentsAgainstKubeadm asks every kubeadm that was built for its images.
-// They are in folders such as kubernetes/v1.34.4 of PIIMG_E2E_CACHE.
 func TestComponentsAgainstKubeadm(t *testing.T) {
-	dir := cmp.Or(os.Getenv("PIIMG_E2E_CACHE"), "/var/cache/piimg-e2e")
-	found, err := filepath.Glob(filepath.Join(dir, "kubernetes", "v*", "kubeadm"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if len(found) == 0 {
-		if os.Getenv("CI") == "true" {
-			t.Fatalf("there is no kubeadm in %s", dir)
-		}
-		t.Skipf("there is no kubeadm in %s", dir)
-	}
-	for _, kubeadm := range found {
-		name := filepath.Base(filepath.Dir(kubeadm))
-		t.Run(name, func(t *testing.T) {
-			v := nodes.Version{Major: 1}
-			if _, err := fmt.Sscanf(name, "v1.%d.%d", &v.Minor, &v.Patch); err != nil {
-				t.Fatal(err)
-			}
-			out, err := exec.Command(kubeadm, "config", "images", "list", "--kubernetes-version", name).Output()
-			if err != nil {
-				t.Fatal(err)
-			}
-			c := componentsOf(v)
+	for _, k := range kubeadms(t) {
+		t.Run(k.version.String(), func(t *testing.T) {
+			out := k.run(t, "config", "images", "list", "--kubernetes-version", "v"+k.version.String())
+			c := componentsOf(k.version)
 			if !c.Exact {
-				t.Errorf("the tags of %s are not certain", name)
+				t.Error("the tags are not certain")
 			}
 			for _, image := range []string{"etcd:" + c.Etcd, "coredns/coredns:" + c.CoreDNS, "pause:" + c.Pause} {
-				if !strings.Contains(string(out), "registry.k8s.io/"+image+"\n") {
+				if !strings.Contains(out, "registry.k8s.io/"+image+"\n") {
 					t.Errorf("no %s in\n%s", image, out)
 				}
 			}
