@@ -192,15 +192,15 @@ func TestK3sAuthorities(t *testing.T) {
 	tls := filepath.Join(dir, "etc/piimg/kubernetes/k3s/tls")
 	for _, ca := range []string{"server-ca", "client-ca", "request-header-ca", "etcd/peer-ca", "etcd/server-ca"} {
 		cert, key := filepath.Join(tls, ca+".crt"), filepath.Join(tls, ca+".key")
-		k3sRun(t, "openssl", "verify", "-CAfile", cert, "-check_ss_sig", cert)
-		if a, b := k3sRun(t, "openssl", "x509", "-in", cert, "-noout", "-pubkey"), k3sRun(t, "openssl", "pkey", "-in", key, "-pubout"); a != b {
+		run(t, tool(t, "openssl"), "verify", "-CAfile", cert, "-check_ss_sig", cert)
+		if a, b := run(t, tool(t, "openssl"), "x509", "-in", cert, "-noout", "-pubkey"), run(t, tool(t, "openssl"), "pkey", "-in", key, "-pubout"); a != b {
 			t.Errorf("%s: the key is another's", ca)
 		}
 		if e := first["etc/piimg/kubernetes/k3s/tls/"+ca+".key"]; !e.Secret || e.Mode != 0o600 {
 			t.Errorf("%s.key is not kept: %v", ca, e)
 		}
 	}
-	k3sRun(t, "openssl", "pkey", "-in", filepath.Join(tls, "service.key"), "-noout", "-check")
+	run(t, tool(t, "openssl"), "pkey", "-in", filepath.Join(tls, "service.key"), "-noout", "-check")
 
 	// What a person gets in advance is known by the authorities that are there.
 	config, err := Kubeconfig(c, secrets.Placeholder("villagers"))
@@ -225,7 +225,7 @@ func TestK3sAuthorities(t *testing.T) {
 	if err := os.WriteFile(client, cert, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	k3sRun(t, "openssl", "verify", "-purpose", "sslclient", "-CAfile", filepath.Join(tls, "client-ca.crt"), client)
+	run(t, tool(t, "openssl"), "verify", "-purpose", "sslclient", "-CAfile", filepath.Join(tls, "client-ca.crt"), client)
 
 	for _, other := range []string{"tom-nook", "blathers", "celeste"} {
 		for name, e := range k3sCard(t, c, other) {
@@ -243,7 +243,7 @@ func TestK3sTokens(t *testing.T) {
 	first := k3sCard(t, c, "isabelle")
 	dir := t.TempDir()
 	first.write(t, dir)
-	sum, _, _ := strings.Cut(k3sRun(t, "sha256sum", filepath.Join(dir, "etc/piimg/kubernetes/k3s/tls/server-ca.crt")), " ")
+	sum, _, _ := strings.Cut(run(t, tool(t, "sha256sum"), filepath.Join(dir, "etc/piimg/kubernetes/k3s/tls/server-ca.crt")), " ")
 	token := func(node, name string) string {
 		files := k3sCard(t, c, node)
 		e := files["etc/piimg/kubernetes/k3s/"+name]
@@ -309,9 +309,7 @@ const k3sScript = "../../overlays/k3s/root/usr/lib/piimg/k3s-install"
 // TestK3sInstall runs the node's own script, also a second time, and after it was
 // cut off.
 func TestK3sInstall(t *testing.T) {
-	if _, err := exec.LookPath("sh"); err != nil {
-		k3sSkip(t, "sh")
-	}
+	sh := tool(t, "sh")
 	root := t.TempDir()
 	c := k3sCluster(2)
 	files := k3sCard(t, c, "isabelle")
@@ -321,7 +319,7 @@ func TestK3sInstall(t *testing.T) {
 	files["var/lib/piimg/artifacts/images/k3s images.tar.zst"] = plan.Edit{Op: plan.Write, Content: []byte("images")}
 	files.write(t, root)
 	install := func(address string) error {
-		cmd := exec.Command("sh", k3sScript, address)
+		cmd := exec.Command(sh, k3sScript, address)
 		cmd.Env = append(os.Environ(), "PIIMG_ROOT="+root)
 		out, err := cmd.CombinedOutput()
 		t.Logf("%s: %s", address, out)
@@ -417,7 +415,7 @@ func TestK3sInstall(t *testing.T) {
 
 // TestK3sUnits asks systemd and shellcheck.
 func TestK3sUnits(t *testing.T) {
-	k3sRun(t, "shellcheck", k3sScript)
+	run(t, tool(t, "shellcheck"), k3sScript)
 	root := t.TempDir()
 	if err := os.CopyFS(root, os.DirFS("../../overlays/k3s/root")); err != nil {
 		t.Fatal(err)
@@ -431,31 +429,9 @@ func TestK3sUnits(t *testing.T) {
 		}
 	}
 	for _, unit := range []string{"k3s.service", "k3s-agent.service"} {
-		out := k3sRun(t, "systemd-analyze", "verify", "--root="+root, "--man=no", "--recursive-errors=no", "/etc/systemd/system/"+unit)
+		out := run(t, tool(t, "systemd-analyze"), "verify", "--root="+root, "--man=no", "--recursive-errors=no", "/etc/systemd/system/"+unit)
 		if strings.Contains(out, "k3s") {
 			t.Errorf("%s: %s", unit, out)
 		}
 	}
-}
-
-// k3sRun runs somebody else's program, and returns what it prints.
-func k3sRun(t *testing.T, name string, args ...string) string {
-	t.Helper()
-	if _, err := exec.LookPath(name); err != nil {
-		k3sSkip(t, name)
-	}
-	out, err := exec.Command(name, args...).CombinedOutput()
-	if err != nil {
-		t.Fatalf("%s %q: %v\n%s", name, args, err, out)
-	}
-	return string(out)
-}
-
-// k3sSkip skips a test for want of a program, but not where all are wanted.
-func k3sSkip(t *testing.T, name string) {
-	t.Helper()
-	if os.Getenv("CI") == "true" {
-		t.Fatalf("%s is not installed", name)
-	}
-	t.Skipf("%s is not installed", name)
 }
