@@ -110,7 +110,7 @@ func (c *checker) members(block place, out *Kubernetes, all []node) {
 				c.fail(n.of(s.role.place), "add ip: with an address of cluster.network", "a control plane needs a static address: the other nodes, and certificates, name it")
 			}
 			if s.memory.v > 0 && s.memory.v < kubeadmMemory && out.Distribution == Kubeadm {
-				c.notice(n.of(s.memory.place), "%s has less than 2 GiB of memory, and kubeadm's control plane barely fits: distribution: k3s needs half of it, and is what boards of 1 GiB can run", n.hostname.v)
+				c.notice(n.of(s.memory.place), "%s has less than 2 GiB of memory, and kubeadm's control plane barely fits: distribution: k3s gets by with less, and is what boards of 1 GiB can run", n.hostname.v)
 			}
 		}
 		if s.swap.v && out.Distribution == Kubeadm { // k3s lets the kubelet start with it
