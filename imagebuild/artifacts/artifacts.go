@@ -117,8 +117,9 @@ type Item struct {
 	Images []string
 	// Depends is the Depends and Pre-Depends fields of a package.
 	Depends string
-	// Provides are the names of the virtual packages that a package provides.
-	Provides []string
+	// Provides are the virtual packages that a package provides, with their
+	// versions, "" where it gives none.
+	Provides map[string]string
 	Size     int64 // in bytes
 	SHA256   [32]byte
 
@@ -130,6 +131,18 @@ type Set struct {
 	Dir   string // the folder, absolute
 	Items []Item // sorted by Rel
 	Lock  Lock   // of artifacts.lock; empty without one
+
+	installed map[string]string // see On
+}
+
+// On returns the set as it is used with a base image that has these packages, by
+// name, with their versions; "" for the virtual packages that others provide. They
+// meet requirements that nothing in the folder does, and what packages of the
+// folder depend on must be among them or in the folder.
+func (s *Set) On(installed map[string]string) *Set {
+	on := *s
+	on.installed = installed
+	return &on
 }
 
 // Size returns the bytes that the files take, without any file system's overhead.

@@ -40,7 +40,7 @@ func (c *chooser) choose(r Requirement) int {
 		c.ambiguous(r, fit)
 		return fit[0]
 	}
-	if r.Optional {
+	if r.Optional || c.set.hasBase(r) {
 		return -1
 	}
 	for _, i := range other {
@@ -94,7 +94,7 @@ func (it Item) gives(r Requirement) bool {
 			return false
 		}
 		return slices.Contains(r.Debs, it.Name) ||
-			r.Kind != CNIPlugin && (it.Name == r.Name || slices.Contains(it.Provides, r.Name))
+			r.Kind != CNIPlugin && (it.Name == r.Name || it.provides(r.Name))
 	case Image:
 		if r.Kind != Image {
 			return false
@@ -152,13 +152,9 @@ func (c *chooser) all(requirements []Requirement) []int {
 		add(c.choose(r))
 	}
 	for len(queue) > 0 {
-		it := c.set.Items[queue[0]]
-		queue = queue[1:]
-		for _, group := range parseDepends(it.Depends) {
-			for _, name := range group {
-				add(c.set.deb(name, it.Arch, requirements))
-			}
-		}
+		batch := queue
+		queue = nil
+		c.dependencies(batch, requirements[0].Arch, add)
 	}
 	out := make([]int, 0, len(wanted))
 	for i := range c.set.Items {
@@ -169,15 +165,22 @@ func (c *chooser) all(requirements []Requirement) []int {
 	return out
 }
 
-// deb returns the index of the package with the name, or that provides it, for
-// the architecture; -1 if the folder has none.
-func (s *Set) deb(name, arch string, requirements []Requirement) int {
-	if arch == "all" && len(requirements) > 0 {
-		arch = requirements[0].Arch
+// hasBase reports whether a package of the base image meets a requirement.
+func (s *Set) hasBase(r Requirement) bool {
+	for _, name := range append([]string{r.Name}, r.Debs...) {
+		base := Item{Kind: Deb, Name: name, Arch: r.Arch}
+		var there bool
+		base.Version, there = s.installed[name]
+		if there && base.gives(r) && base.unfit(r) == "" {
+			return true
+		}
 	}
-	return slices.IndexFunc(s.Items, func(it Item) bool {
-		return it.Kind == Deb && (it.Arch == arch || it.Arch == "all") && (it.Name == name || slices.Contains(it.Provides, name))
-	})
+	return false
+}
+
+func (it Item) provides(name string) bool {
+	_, ok := it.Provides[name]
+	return ok
 }
 
 // onCard returns the path of an item in the root partition.

@@ -178,31 +178,12 @@ func parseControl(text []byte) (Item, error) {
 	}
 	it.Depends = strings.Trim(fields["pre-depends"]+", "+fields["depends"], ", ")
 	for _, group := range parseDepends(fields["provides"]) {
-		it.Provides = append(it.Provides, group...)
+		if it.Provides == nil {
+			it.Provides = map[string]string{}
+		}
+		it.Provides[group[0].name] = group[0].version
 	}
 	return it, nil
-}
-
-// parseDepends splits a Depends field into groups of package names, one of each
-// of which is needed. Versions and architectures are left out.
-func parseDepends(field string) [][]string {
-	var groups [][]string
-	for part := range strings.SplitSeq(field, ",") {
-		var group []string
-		for alternative := range strings.SplitSeq(part, "|") {
-			name := strings.TrimSpace(alternative)
-			if i := strings.IndexAny(name, " (\t[<"); i >= 0 {
-				name = name[:i]
-			}
-			if name, _, _ = strings.Cut(name, ":"); name != "" {
-				group = append(group, name)
-			}
-		}
-		if len(group) > 0 {
-			groups = append(groups, group)
-		}
-	}
-	return groups
 }
 
 // unexpected makes an end where there must be none of any end.
