@@ -48,7 +48,11 @@ func (c *chooser) choose(r Requirement) int {
 		c.wrong(fmt.Sprintf("%s: %s: %s", it.Path, it.unfit(r), remedy(r, "replace it")))
 	}
 	if len(other) == 0 {
-		c.wrong(fmt.Sprintf("%s: %s is missing: %s", c.set.Dir, r, remedy(r, "")))
+		base := ""
+		if v := c.set.installed[r.Name]; v != "" {
+			base = fmt.Sprintf(" (that of the base image is version %s)", upstreamVersion(v))
+		}
+		c.wrong(fmt.Sprintf("%s: %s is missing%s: %s", c.set.Dir, r, base, remedy(r, "")))
 	}
 	return -1
 }

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"strings"
@@ -169,8 +170,8 @@ func FuzzArchiveNames(f *testing.F) {
 func FuzzScanStatus(f *testing.F) {
 	f.Add([]byte("Package: dpkg\nStatus: install ok installed\nArchitecture: arm64\nVersion: 1\nDescription: x\n y: z\n\nPackage: a\n"))
 	f.Fuzz(func(t *testing.T, data []byte) {
-		_ = scanStatus(bytes.NewReader(data), func(pkg, _, _, _ string) {
-			if pkg == "" {
+		_ = scanStatus(bytes.NewReader(data), func(e statusEntry) {
+			if e.pkg == "" {
 				t.Error("a paragraph without a package")
 			}
 		})
@@ -182,9 +183,35 @@ func TestScanStatusLongLines(t *testing.T) {
 	long := "Depends: " + strings.Repeat("x, ", 1<<17) + "\nPackage: no\n"
 	var got []string
 	err := scanStatus(strings.NewReader("Package: a\n"+strings.ReplaceAll(long, "\nPackage: no\n", "\n")+"Version: 1\n\nPackage: b\nVersion: 2"),
-		func(pkg, _, version, _ string) { got = append(got, pkg+version) })
+		func(e statusEntry) { got = append(got, e.pkg+e.version) })
 	if err != nil || strings.Join(got, " ") != "a1 b2" {
 		t.Errorf("got %v, %v", got, err)
+	}
+}
+
+// What other architectures have installed does not count, and what packages
+// provide does, unless there is a package of that name.
+func TestInstalled(t *testing.T) {
+	var all []statusEntry
+	err := scanStatus(strings.NewReader(`Package: mawk
+Architecture: arm64
+Version: 1.3
+Provides: awk, libfoo (= 2:1-1), c
+
+Package: libc6
+Architecture: armhf
+Version: 9
+
+Package: c
+Architecture: all
+Version: 3
+`), func(e statusEntry) { all = append(all, e) })
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := map[string]string{"mawk": "1.3", "awk": "", "libfoo": "2:1-1", "c": "3"}
+	if got := installed(all, "arm64"); !maps.Equal(got, want) {
+		t.Errorf("got %v, want %v", got, want)
 	}
 }
 

@@ -23,7 +23,7 @@ func lookedAt() []string {
 }
 
 // packages reads dpkg's status file, which has several megabytes, once and in
-// order: versions of what is looked at, and the architecture.
+// order: what is installed, versions of what is looked at, and the architecture.
 func (r *reader) packages(f *Facts) error {
 	const name = "var/lib/dpkg/status"
 	file, err := r.d.open(plan.Root, name)
@@ -36,16 +36,18 @@ func (r *reader) packages(f *Facts) error {
 	defer file.Close()
 	wanted := lookedAt()
 	arch := map[string]string{}
-	err = scanStatus(file, func(pkg, status, version, architecture string) {
-		if !strings.HasSuffix(status, " installed") {
+	var all []statusEntry
+	err = scanStatus(file, func(e statusEntry) {
+		if !strings.HasSuffix(e.status, " installed") {
 			return
 		}
-		if pkg == "dpkg" || pkg == "base-files" {
-			arch[pkg] = architecture
+		if e.pkg == "dpkg" || e.pkg == "base-files" {
+			arch[e.pkg] = e.arch
 		}
-		if slices.Contains(wanted, pkg) {
-			f.Packages[pkg] = version
+		if slices.Contains(wanted, e.pkg) {
+			f.Packages[e.pkg] = e.version
 		}
+		all = append(all, e)
 	})
 	if err != nil {
 		return fmt.Errorf("failed to read the image: /%s: %w", name, err)
@@ -54,19 +56,46 @@ func (r *reader) packages(f *Facts) error {
 	if f.Architecture == "" {
 		f.Architecture = arch["base-files"]
 	}
+	f.Installed = installed(all, f.Architecture)
 	return nil
 }
 
+// installed returns the versions of packages for an architecture, and of those
+// that they provide.
+func installed(all []statusEntry, arch string) map[string]string {
+	versions := map[string]string{}
+	for _, e := range all {
+		if e.arch != arch && e.arch != "all" {
+			continue
+		}
+		for provided := range strings.SplitSeq(e.provides, ",") {
+			name, version, _ := strings.Cut(strings.TrimSpace(provided), " ")
+			if name != "" && versions[name] == "" {
+				versions[name] = strings.Trim(version, "(=) ")
+			}
+		}
+	}
+	for _, e := range all {
+		if e.arch == arch || e.arch == "all" {
+			versions[e.pkg] = e.version
+		}
+	}
+	return versions
+}
+
+// statusEntry is what matters of one paragraph of a status file.
+type statusEntry struct{ pkg, status, version, arch, provides string }
+
 // scanStatus calls fn for each paragraph of a status file. Lines of any length
 // are taken; what is beyond the first 4 KiB of one is skipped.
-func scanStatus(r io.Reader, fn func(pkg, status, version, arch string)) error {
+func scanStatus(r io.Reader, fn func(statusEntry)) error {
 	br := bufio.NewReaderSize(r, 64<<10)
-	var pkg, status, version, arch string
+	var e statusEntry
 	end := func() {
-		if pkg != "" {
-			fn(pkg, status, version, arch)
+		if e.pkg != "" {
+			fn(e)
 		}
-		pkg, status, version, arch = "", "", "", ""
+		e = statusEntry{}
 	}
 	for {
 		line, more, err := br.ReadLine()
@@ -93,13 +122,15 @@ func scanStatus(r io.Reader, fn func(pkg, status, version, arch string)) error {
 		value = strings.TrimSpace(value)
 		switch key {
 		case "Package":
-			pkg = value
+			e.pkg = value
 		case "Status":
-			status = value
+			e.status = value
 		case "Version":
-			version = value
+			e.version = value
 		case "Architecture":
-			arch = value
+			e.arch = value
+		case "Provides":
+			e.provides = value
 		}
 	}
 }

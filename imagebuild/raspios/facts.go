@@ -106,6 +106,10 @@ type Facts struct {
 
 	// Packages holds the versions of the packages that piimg looks at.
 	Packages map[string]string `json:"packages"`
+	// Installed holds the versions of all packages that are installed for the
+	// image's architecture, and of the virtual packages that they provide, "" where
+	// these have none.
+	Installed map[string]string `json:"-"`
 	// Node is what piimg wrote about itself, if it edited the image before.
 	Node *NodeFacts `json:"node,omitempty"`
 }
