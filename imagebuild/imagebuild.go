@@ -16,6 +16,7 @@
 package imagebuild
 
 import (
+	"net/http"
 	"runtime"
 	"time"
 )
@@ -41,6 +42,9 @@ type Options struct {
 	// Time is the time of everything that a build changes; default: the time
 	// at which the base image was made.
 	Time time.Time
+	// Client makes the requests of ArtifactsPull; default: one that finds its proxy
+	// in the environment.
+	Client *http.Client
 	// Env looks environment variables up; default: os.LookupEnv.
 	Env func(string) (string, bool)
 	// Notice is told what the user should know, one sentence at a time.

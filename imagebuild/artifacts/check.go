@@ -27,7 +27,7 @@ func (s *Set) Check(requirements []Requirement) error {
 	for _, r := range requirements {
 		if i := c.choose(r); i >= 0 {
 			if err := checkText(s.Items[i], r); err != nil {
-				c.wrong(fmt.Sprintf("%v: %s", err, remedy(r, "replace it")))
+				c.wrong(fmt.Sprintf("%v: replace it: %s", err, r.Remedy()))
 			}
 		}
 	}

@@ -40,39 +40,32 @@ func (c *chooser) choose(r Requirement) int {
 		c.ambiguous(r, fit)
 		return fit[0]
 	}
-	if r.Optional || c.set.hasBase(r) {
+	if r.Optional || c.set.OnBase(r) {
 		return -1
 	}
 	for _, i := range other {
 		it := c.set.Items[i]
-		c.wrong(fmt.Sprintf("%s: %s: %s", it.Path, it.unfit(r), remedy(r, "replace it")))
+		c.wrong(fmt.Sprintf("%s: %s: %s", it.Path, it.unfit(r), "replace it: "+r.Remedy()))
 	}
 	if len(other) == 0 {
 		base := ""
 		if v := c.set.installed[r.Name]; v != "" {
 			base = fmt.Sprintf(" (that of the base image is version %s)", upstreamVersion(v))
 		}
-		c.wrong(fmt.Sprintf("%s: %s is missing%s: %s", c.set.Dir, r, base, remedy(r, "")))
+		c.wrong(fmt.Sprintf("%s: %s is missing%s: %s", c.set.Dir, r, base, r.Remedy()))
 	}
 	return -1
 }
 
-// remedy says how one gets what a requirement asks for.
-func remedy(r Requirement, prefix string) string {
-	var s string
+// Remedy says how one gets what is required.
+func (r Requirement) Remedy() string {
 	switch {
 	case Upstream(r, "") != "":
-		s = "run piimg artifacts pull"
+		return "run piimg artifacts pull"
 	case r.Kind == Image:
-		s = "save it into images, as docker save does"
-	default:
-		names := append([]string{r.Name}, r.Debs...)
-		s = fmt.Sprintf("on a system of the base image's release, run apt-get download %s:%s", strings.Join(names, " or "), r.Arch)
+		return "save it into images, as docker save does"
 	}
-	if prefix != "" {
-		return prefix + ": " + s
-	}
-	return s
+	return fmt.Sprintf("on a system of the base image's release, run apt-get download %s:%s", strings.Join(append([]string{r.Name}, r.Debs...), " or "), r.Arch)
 }
 
 // ambiguous notes a problem if several items meet a requirement, of which it
@@ -169,8 +162,9 @@ func (c *chooser) all(requirements []Requirement) []int {
 	return out
 }
 
-// hasBase reports whether a package of the base image meets a requirement.
-func (s *Set) hasBase(r Requirement) bool {
+// OnBase reports whether a package of the base image, see [Set.On], meets a
+// requirement.
+func (s *Set) OnBase(r Requirement) bool {
 	for _, name := range append([]string{r.Name}, r.Debs...) {
 		base := Item{Kind: Deb, Name: name, Arch: r.Arch}
 		var there bool

@@ -26,8 +26,8 @@ func Open(ctx context.Context, dir string) (*Set, error) {
 		return nil, err
 	}
 	var errs []error
-	for _, p := range problems {
-		errs = append(errs, fmt.Errorf("%s: %s", filepath.Join(s.Dir, filepath.FromSlash(p.Rel)), p.Text))
+	for _, text := range Texts(s.Dir, problems) {
+		errs = append(errs, errors.New(text))
 	}
 	if len(errs) > 0 {
 		return nil, errors.Join(errs...)
@@ -39,6 +39,15 @@ func Open(ctx context.Context, dir string) (*Set, error) {
 type Problem struct {
 	Rel  string // of the file, slash-separated; "" for the folder itself
 	Text string // what is wrong, and what to do about it
+}
+
+// Texts returns the problems of a folder in a line each.
+func Texts(dir string, problems []Problem) []string {
+	var texts []string
+	for _, p := range problems {
+		texts = append(texts, fmt.Sprintf("%s: %s", filepath.Join(dir, filepath.FromSlash(p.Rel)), p.Text))
+	}
+	return texts
 }
 
 // Survey is Open for a folder that is not complete, or where something is wrong.
@@ -82,6 +91,15 @@ func (f *folder) wrong(rel, format string, args ...any) {
 	f.problems = append(f.problems, Problem{rel, fmt.Sprintf(format, args...)})
 }
 
+// errNoFolder is the path of a folder that does not exist.
+type errNoFolder string
+
+func (e errNoFolder) Error() string {
+	return fmt.Sprintf("the folder of artifacts %s does not exist: run piimg artifacts pull", string(e))
+}
+
+func (errNoFolder) Unwrap() error { return fs.ErrNotExist }
+
 func openFolder(dir string) (*folder, error) {
 	abs, err := filepath.Abs(dir)
 	if err != nil {
@@ -89,7 +107,7 @@ func openFolder(dir string) (*folder, error) {
 	}
 	root, err := os.OpenRoot(abs)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("the folder of artifacts %s does not exist: run piimg artifacts pull: %w", abs, fs.ErrNotExist)
+		return nil, errNoFolder(abs)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("cannot read the folder of artifacts: %w", err)

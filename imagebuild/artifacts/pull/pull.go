@@ -32,6 +32,7 @@ import (
 type Options struct {
 	Dir          string                  // the folder of artifacts, made if there is none
 	Requirements []artifacts.Requirement // of all nodes
+	Installed    map[string]string       // packages of the base image, see [artifacts.Set.On]
 	Binaries     string                  // a mirror of programs, see [artifacts.SourceOf]
 	Update       bool                    // lock anew what is fetched, whatever artifacts.lock says
 	CacheDir     string                  // of downloads; default: the user's cache folder
@@ -134,8 +135,12 @@ func (p *puller) begin(ctx context.Context) (err error) {
 	if err := p.readLists(); err != nil {
 		return err
 	}
-	p.set, _, err = artifacts.Survey(ctx, p.Dir)
-	return err
+	set, _, err := artifacts.Survey(ctx, p.Dir)
+	if err != nil {
+		return err
+	}
+	p.set = set.On(p.Installed)
+	return nil
 }
 
 // end unlocks the folder.
@@ -202,6 +207,9 @@ func (p *puller) jobs() []job {
 				p.result.Kept++
 				continue
 			}
+		} else if p.set.OnBase(r) {
+			p.result.Kept++
+			continue
 		}
 		if !ok {
 			if !r.Optional {
