@@ -47,7 +47,7 @@ func (c *checker) kubernetes(v value[kubernetesDoc], all []node, k cluster) *Kub
 		out.CNI = checked(d.CNI, c.cni).v
 	}
 	if d.Artifacts.Set() {
-		out.Artifacts, _ = c.folder(d.Artifacts, "name the folder that holds the packages, programs and images")
+		out.Artifacts = c.artifacts(d.Artifacts)
 	}
 	if d.Patches.Set() {
 		out.Patches = c.patches(d.Patches)

@@ -89,6 +89,18 @@ func (c *checker) folder(v text, hint string) (string, bool) {
 	return p, true
 }
 
+// artifacts checks the path of a folder that piimg makes if there is none.
+func (c *checker) artifacts(v text) string {
+	path, ok := c.resolve(v)
+	if !ok {
+		return ""
+	}
+	if info, err := os.Stat(path); err == nil && !info.IsDir() {
+		c.fail(at(v), "name the folder that holds the packages, programs and images", "%s is not a folder", path)
+	}
+	return path
+}
+
 // readBeside reads a file that the file at v names in some way.
 func (c *checker) readBeside(v text, path string) ([]byte, bool) {
 	info, err := os.Stat(path)

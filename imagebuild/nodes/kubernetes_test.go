@@ -92,7 +92,7 @@ func TestKubernetesRefusals(t *testing.T) {
 		{`{version: 1.34.1, cni: {manifest: nokey.pub}}`, kubeNodes, "3:47", "no object of Kubernetes", ""},
 		{`{version: 1.34.1, cni: {}}`, kubeNodes, "3:36", "the key manifest is missing", ""},
 		{`{version: 1.34.1, cni: true}`, kubeNodes, "3:36", "must be a mapping", ""},
-		{`{version: 1.34.1, artifacts: nope}`, kubeNodes, "3:42", "does not exist", ""},
+		{`{version: 1.34.1, artifacts: ""}`, kubeNodes, "3:42", "the path is empty", ""},
 		{`{version: 1.34.1, artifacts: tool}`, kubeNodes, "3:42", "not a folder", ""},
 		{`{version: 1.34.1, patches: tool}`, kubeNodes, "3:40", "not a folder", ""},
 		{`{version: 1.34.1+k3s1, distribution: k3s, patches: patches}`, kubeNodes, "3:64", "patches are kubeadm's", ""},

@@ -204,15 +204,24 @@ func (c *checker) statFile(v text) (string, fs.FileInfo, bool) {
 	return path, info, ok
 }
 
-// stat resolves a path of nodes.yaml and looks at what is there.
-func (c *checker) stat(v text) (string, fs.FileInfo, bool) {
+// resolve makes a full path of one of nodes.yaml.
+func (c *checker) resolve(v text) (string, bool) {
 	if v.V == "" {
 		c.fail(at(v), "", "the path is empty")
-		return "", nil, false
+		return "", false
 	}
 	path, err := hostPath(v.V, c.dir, c.env.Home)
 	if err != nil {
 		c.fail(at(v), "write a full path, or one relative to nodes.yaml", "%v", err)
+		return "", false
+	}
+	return path, true
+}
+
+// stat resolves a path of nodes.yaml and looks at what is there.
+func (c *checker) stat(v text) (string, fs.FileInfo, bool) {
+	path, ok := c.resolve(v)
+	if !ok {
 		return "", nil, false
 	}
 	info, err := os.Stat(path)
