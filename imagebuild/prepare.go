@@ -73,6 +73,9 @@ func prepare(ctx context.Context, o Options, getSecrets secretsSource) (_ *prepa
 	if err := kube.Check(config, p.facts, p.artifacts); err != nil {
 		return nil, KindConfig.as(err)
 	}
+	if err := p.checkArtifacts(); err != nil {
+		return nil, KindConfig.as(err)
+	}
 	path := o.SecretsFile
 	if path == "" {
 		path = filepath.Join(filepath.Dir(config.Path), "secrets.yaml")
@@ -120,6 +123,19 @@ func (p *prepared) openArtifacts(ctx context.Context) (err error) {
 		p.artifacts, err = artifacts.Open(ctx, k.Artifacts)
 	}
 	return err
+}
+
+// checkArtifacts sees to it that the folder and the base image have what all nodes need.
+func (p *prepared) checkArtifacts() error {
+	if p.artifacts == nil {
+		return nil
+	}
+	p.artifacts = p.artifacts.On(p.facts.Installed)
+	var all []artifacts.Requirement
+	for _, n := range p.config.Nodes {
+		all = append(all, kube.Requirements(p.config, p.facts.Architecture, n)...)
+	}
+	return p.artifacts.Check(all)
 }
 
 // openImage finds out what the base image is.
