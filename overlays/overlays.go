@@ -12,11 +12,14 @@ import (
 	"io/fs"
 )
 
-//go:embed locale k3s
+//go:embed locale kubernetes k3s
 var files embed.FS
 
 // Locale returns the root tree that makes locales on the first boot.
 func Locale() fs.FS { return sub("locale/root") }
+
+// Kubernetes returns the root tree that makes a node of a cluster on the first boot.
+func Kubernetes() fs.FS { return sub("kubernetes/root") }
 
 // K3s returns the root tree that puts k3s into its places and starts it.
 func K3s() fs.FS { return sub("k3s/root") }

@@ -429,7 +429,7 @@ func TestK3sUnits(t *testing.T) {
 		}
 	}
 	for _, unit := range []string{"k3s.service", "k3s-agent.service"} {
-		out := run(t, tool(t, "systemd-analyze"), "verify", "--root="+root, "--man=no", "--recursive-errors=no", "/etc/systemd/system/"+unit)
+		out := run(t, tool(t, "systemd-analyze"), "verify", "--root="+root, "--man=no", "--recursive-errors=no", "/usr/lib/piimg/units/"+unit)
 		if strings.Contains(out, "k3s") {
 			t.Errorf("%s: %s", unit, out)
 		}

@@ -10,6 +10,7 @@ import (
 	"github.com/piimg/piimg/imagebuild/plan"
 	"github.com/piimg/piimg/imagebuild/raspios"
 	"github.com/piimg/piimg/imagebuild/secrets"
+	"github.com/piimg/piimg/overlays"
 )
 
 const (
@@ -54,6 +55,7 @@ func Plan(in Input) (raspios.Addition, error) {
 	if p.first() { // once for the cluster
 		p.out.Notices = append(p.out.Notices, versionNotices(k, in.Facts)...)
 	}
+	p.planFirstBoot()
 	p.planHost()
 	switch k.Distribution {
 	case nodes.K3s:
@@ -71,6 +73,15 @@ func Plan(in Input) (raspios.Addition, error) {
 		p.out.Edits = append(p.out.Edits, in.Artifacts.Edits(Requirements(in.Config, in.Facts.Architecture, in.Node))...)
 	}
 	return p.out, nil
+}
+
+// planFirstBoot adds the programs that make the node what it is to be.
+func (p *planner) planFirstBoot() {
+	p.out.Overlays = append(p.out.Overlays, overlays.Kubernetes())
+	p.out.Enable = append(p.out.Enable, "piimg-firstboot.service")
+	if p.first() && p.k.Distribution == nodes.Kubeadm {
+		p.out.Enable = append(p.out.Enable, "piimg-tokens.timer")
+	}
 }
 
 // planner collects what is added to one node.
