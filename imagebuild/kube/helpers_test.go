@@ -1,6 +1,7 @@
 package kube
 
 import (
+	"encoding/base64"
 	"flag"
 	"fmt"
 	"io/fs"
@@ -189,3 +190,13 @@ nodes:
 - {hostname: blathers, role: worker}
 `
 )
+
+// decode decodes base64.
+func decode(t testing.TB, text string) []byte {
+	t.Helper()
+	b, err := base64.StdEncoding.DecodeString(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
