@@ -1,21 +1,15 @@
 package kube
 
-import (
-	"strings"
+import "strings"
 
-	"github.com/piimg/piimg/imagebuild/raspios"
-)
-
-// planHost prepares the kernel and the network, for kubeadm and k3s alike.
+// planHost prepares the kernel, for kubeadm and k3s alike. That pods' interfaces
+// are left alone by what configures the network is a matter of package raspios.
 func (p *planner) planHost() {
 	// The firmware tells the kernel cgroup_disable=memory; what comes later wins.
 	// The kernels of Stretch and Buster want cgroup_memory=1 as well.
 	p.out.Cmdline = append(p.out.Cmdline, "cgroup_enable=cpuset", "cgroup_memory=1", "cgroup_enable=memory")
 	p.file("etc/modules-load.d/piimg-kubernetes.conf", header+strings.Join(modules, "\n")+"\n")
 	p.file("etc/sysctl.d/99-piimg-kubernetes.conf", header+strings.Join(sysctls, "\n")+"\n")
-	if p.Facts.Network.By == raspios.NetworkManager {
-		p.file("etc/NetworkManager/conf.d/90-piimg-kubernetes.conf", header+"[keyfile]\nunmanaged-devices="+unmanaged+"\n")
-	}
 }
 
 const header = "# Made by piimg.\n"
@@ -29,6 +23,3 @@ var sysctls = []string{
 	"net.bridge.bridge-nf-call-iptables = 1",
 	"net.ipv4.ip_forward = 1",
 }
-
-// unmanaged are the interfaces of pods, which NetworkManager would give addresses.
-const unmanaged = "interface-name:cni*;interface-name:flannel*;interface-name:veth*;interface-name:cali*;interface-name:vxlan.calico;interface-name:tunl*;interface-name:cilium*;interface-name:lxc*;interface-name:kube-*"

@@ -14,6 +14,16 @@ const (
 	dhcpcdConf  = "etc/dhcpcd.conf"
 )
 
+const (
+	// podInterfaces are those of pods, by the patterns that both dhcpcd and
+	// NetworkManager know: the network must not be configured on them.
+	podInterfaces = "veth* cni* flannel* cali* vxlan.calico tunl* cilium* lxc* kube-*"
+	podsUnmanaged = "etc/NetworkManager/conf.d/90-piimg-kubernetes.conf"
+)
+
+// kubernetes reports whether the node takes part in a cluster.
+func (b *builder) kubernetes() bool { return b.Config.Kubernetes != nil && b.node.InCluster() }
+
 // defaultInterface is the wired interface of every Raspberry Pi.
 const defaultInterface = "eth0"
 
@@ -60,14 +70,21 @@ func (b *builder) planNetwork() {
 	switch b.facts.Network.By {
 	case Dhcpcd:
 		var lines []string
-		if static {
-			lines = dhcpcdLines(b.iface(), a)
+		if b.kubernetes() {
+			lines = append(lines, "denyinterfaces "+podInterfaces) // before "interface", to which what follows belongs
 		}
-		if text := b.text(dhcpcdConf); text != "" || static {
+		if static {
+			lines = append(lines, dhcpcdLines(b.iface(), a)...)
+		}
+		if text := b.text(dhcpcdConf); text != "" || len(lines) > 0 {
 			b.edit(dhcpcdConf, withBlock(text, lines), whyNetwork)
 		}
 	case NetworkManager:
 		b.dropConnections()
+		if b.kubernetes() {
+			b.write(podsUnmanaged, "# Made by piimg.\n[keyfile]\nunmanaged-devices+=interface-name:"+
+				strings.ReplaceAll(podInterfaces, " ", ";interface-name:")+"\n", 0o644, whyNetwork)
+		}
 		if static && !b.wireless() {
 			b.connection("piimg-"+b.iface(), b.ethernetKeyfile(a), false)
 		}

@@ -160,3 +160,32 @@ func TestNoNetwork(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// The interfaces of pods come and go, and belong to the CNI.
+func TestPodInterfaces(t *testing.T) {
+	for _, name := range images {
+		for _, inCluster := range []bool{true, false} {
+			i := loadImage(t, name)
+			c := config()
+			c.Kubernetes = &nodes.Kubernetes{}
+			if !inCluster {
+				c.Nodes[2].Role = nodes.Plain
+			}
+			by := input(t, i, c, 2).Facts.Network.By
+			build(t, i, c, 2)
+			dhcpcd := ""
+			if by == Dhcpcd {
+				dhcpcd = content(t, i.root, dhcpcdConf)
+			}
+			deny, iface := strings.Index(dhcpcd, "\ndenyinterfaces veth* cni* "), strings.LastIndex(dhcpcd, "\ninterface eth0\n")
+			if want := by == Dhcpcd && inCluster; (deny >= 0) != want || want && deny > iface {
+				t.Errorf("%s, in the cluster %v: dhcpcd.conf:\n%s", name, inCluster, dhcpcd)
+			}
+			if want := by == NetworkManager && inCluster; newDraft(i.boot, i.root).exists(plan.Root, podsUnmanaged) != want {
+				t.Errorf("%s, in the cluster %v: is NetworkManager told? want %v", name, inCluster, want)
+			} else if want && !strings.Contains(content(t, i.root, podsUnmanaged), "\nunmanaged-devices+=interface-name:veth*;interface-name:cni*;") {
+				t.Errorf("%s:\n%s", name, content(t, i.root, podsUnmanaged))
+			}
+		}
+	}
+}
