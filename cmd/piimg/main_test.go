@@ -2,13 +2,18 @@ package main
 
 import (
 	"encoding/hex"
+	"encoding/pem"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/piimg/piimg/imagebuild/artifacts/artifactstest"
 )
 
 func TestMain(m *testing.M) {
@@ -25,6 +30,7 @@ func TestMain(m *testing.M) {
 //	mode OCTAL FILE           the file must have these permissions
 //	fullfs DIR SIZE           mount a small file system there (root only)
 //	absent FILE...            nothing may be there
+//	internet FILE             serve all publishers' files over TLS, at what INTERNET becomes in FILE
 func TestScripts(t *testing.T) {
 	images, err := filepath.Abs("../../testdata/images")
 	if err != nil {
@@ -82,9 +88,23 @@ func TestScripts(t *testing.T) {
 					}
 				}
 			},
-			"fullfs": mountSmall,
+			"fullfs":   mountSmall,
+			"internet": internet,
 		},
 	})
+}
+
+// internet serves everything that nodes need, and lets the commands trust it.
+func internet(ts *testscript.TestScript, _ bool, args []string) {
+	server := httptest.NewTLSServer(artifactstest.Internet())
+	ts.Defer(server.Close)
+	name := ts.MkAbs("internet.pem")
+	cert := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw})
+	ts.Check(os.WriteFile(name, cert, 0o600))
+	ts.Setenv("SSL_CERT_FILE", name)
+	host := strings.TrimPrefix(server.URL, "https://")
+	text := strings.ReplaceAll(ts.ReadFile(args[0]), "INTERNET", host)
+	ts.Check(os.WriteFile(ts.MkAbs(args[0]), []byte(text), 0o600))
 }
 
 func exits(ts *testscript.TestScript, _ bool, args []string) {

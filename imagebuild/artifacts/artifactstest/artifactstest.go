@@ -6,7 +6,6 @@ import (
 	"archive/tar"
 	"bytes"
 	"compress/gzip"
-	"crypto/sha256"
 	"debug/elf"
 	"encoding/binary"
 	"encoding/json"
@@ -74,7 +73,7 @@ func DockerArchive(arch string, refs ...string) []byte {
 func OCIArchive(arch, ref string) []byte {
 	var entries []Entry
 	blob := func(content string) string {
-		d := fmt.Sprintf("sha256:%x", sha256.Sum256([]byte(content)))
+		d := digest([]byte(content))
 		entries = append(entries, Entry{"blobs/" + strings.Replace(d, ":", "/", 1), content})
 		return d
 	}
