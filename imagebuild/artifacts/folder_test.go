@@ -3,6 +3,7 @@ package artifacts
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -118,4 +119,9 @@ func deb(t *testing.T, packing, control string) []byte {
 func identified(t *testing.T, rel string, content []byte) (Item, error) {
 	t.Helper()
 	return identify(context.Background(), bytes.NewReader(content), int64(len(content)), rel)
+}
+
+// arHeaderOf returns the header of a member of an archive of ar(1).
+func arHeaderOf(name string, size int) string {
+	return fmt.Sprintf("%-16s%-12d%-6d%-6d%-8o%-10d`\n", name, 0, 0, 0, 0o100644, size)
 }
