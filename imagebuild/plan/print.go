@@ -2,6 +2,7 @@ package plan
 
 import (
 	"bufio"
+	"bytes"
 	"fmt"
 	"io"
 	"io/fs"
@@ -12,15 +13,16 @@ import (
 
 // Text beyond these limits is described, not shown.
 const (
-	maxShown     = 4 << 10  // bytes, in WriteText
-	maxJSONShown = 64 << 10 // bytes, in WriteJSON
+	maxShown      = 4 << 10  // bytes, in WriteText
+	maxShownLines = 16       // of a script, in WriteText
+	maxJSONShown  = 64 << 10 // bytes, in WriteJSON
 )
 
 // hidden stands for content that must not be printed.
 const hidden = "<secret>"
 
 // WriteText prints a plan for people: its notices, then each edit with what it
-// leaves. Small text files are shown, others described by size and hash, secrets
+// leaves. Small text files are shown, others and longer scripts described by size and hash, secrets
 // not at all. The form may change; programs read that of [WriteJSON].
 func WriteText(w io.Writer, p Plan) error {
 	b := bufio.NewWriter(w)
@@ -70,7 +72,7 @@ func writeContent(b *bufio.Writer, e Edit) {
 		fmt.Fprintf(b, "    %s\n", hidden)
 	case e.Size() == 0:
 		fmt.Fprintf(b, "    (empty)\n")
-	case e.Source != nil || len(e.Content) > maxShown || !isText(e.Content):
+	case e.Source != nil || len(e.Content) > maxShown || !isText(e.Content) || isProgram(e.Content):
 		fmt.Fprintf(b, "    (%d bytes, sha256 %x)\n", e.Size(), e.SHA256())
 	default:
 		text, ended := strings.CutSuffix(string(e.Content), "\n")
@@ -84,6 +86,11 @@ func writeContent(b *bufio.Writer, e Edit) {
 			fmt.Fprintf(b, "    (no newline at the end)\n")
 		}
 	}
+}
+
+// isProgram reports whether p is a script that is too long to be read in passing.
+func isProgram(p []byte) bool {
+	return bytes.HasPrefix(p, []byte("#!")) && bytes.Count(p, []byte("\n")) > maxShownLines
 }
 
 // isText reports whether a terminal can show p as it stands.
