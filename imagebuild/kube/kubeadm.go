@@ -134,7 +134,11 @@ func (p *planner) clusterConfiguration(api kubeadmAPI) clusterConfiguration {
 			// card they end in elections without end.
 			ExtraArgs: api.args(argument{"election-timeout", "5000"}, argument{"heartbeat-interval", "500"}),
 		}},
-		DNS: imageTag{with.CoreDNS},
+		DNS: dns{imageTag: imageTag{with.CoreDNS}},
+	}
+	if c.ImageRepository == "" && !p.k.Version.AtLeast(1, 25) {
+		// The first releases of 1.24 would ask k8s.gcr.io, which is no more.
+		c.ImageRepository, c.DNS.ImageRepository = kubernetesRegistry, kubernetesRegistry+"/coredns"
 	}
 	if api == v1beta4 {
 		c.EncryptionAlgorithm = "ECDSA-P256" // made in a moment also by a slow processor

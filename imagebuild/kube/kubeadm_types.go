@@ -68,7 +68,7 @@ type clusterConfiguration struct {
 	Networking           networking `yaml:"networking"`
 	APIServer            apiServer  `yaml:"apiServer"`
 	Etcd                 etcd       `yaml:"etcd"`
-	DNS                  imageTag   `yaml:"dns"`
+	DNS                  dns        `yaml:"dns"`
 }
 
 type networking struct {
@@ -90,6 +90,11 @@ type localEtcd struct {
 	imageTag  `yaml:",inline"`
 	DataDir   string    `yaml:"dataDir"`
 	ExtraArgs extraArgs `yaml:"extraArgs"`
+}
+
+type dns struct {
+	ImageRepository string `yaml:"imageRepository,omitempty"`
+	imageTag        `yaml:",inline"`
 }
 
 type imageTag struct {
