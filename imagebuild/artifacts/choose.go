@@ -74,7 +74,7 @@ func (c *chooser) ambiguous(r Requirement, fit []int) {
 	first := c.set.Items[fit[0]]
 	for _, i := range fit[1:] {
 		it := c.set.Items[i]
-		ref, _ := fullName(r.Name)
+		ref, _ := FullName(r.Name)
 		same := it.Kind == Image && first.Kind == Image && it.digests[ref] != "" && it.digests[ref] == first.digests[ref]
 		if !same {
 			c.wrong(fmt.Sprintf("%s and %s both give %s: remove one of the two", first.Path, it.Path, r))
@@ -99,7 +99,7 @@ func (it Item) gives(r Requirement) bool {
 		if r.Name == K3sImages {
 			return it.ofK3s()
 		}
-		ref, err := fullName(r.Name)
+		ref, err := FullName(r.Name)
 		return err == nil && it.digests[ref] != ""
 	}
 	return it.Kind == r.Kind && it.Name == r.Name

@@ -62,7 +62,7 @@ func imageItem(images []found) (Item, error) {
 			unnamed++
 			continue
 		}
-		ref, err := fullName(f.ref)
+		ref, err := FullName(f.ref)
 		if err != nil {
 			return Item{}, err
 		}
@@ -88,9 +88,9 @@ func imageItem(images []found) (Item, error) {
 	return it, nil
 }
 
-// fullName writes the reference of an image in full, as containerd does:
+// FullName writes the reference of an image in full, as containerd does:
 // "busybox" is docker.io/library/busybox:latest.
-func fullName(ref string) (string, error) {
+func FullName(ref string) (string, error) {
 	parsed, err := name.ParseReference(ref)
 	if err != nil {
 		return "", fmt.Errorf("%.200q is no reference of an image", ref)

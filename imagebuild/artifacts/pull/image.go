@@ -22,7 +22,11 @@ import (
 // save does. The same image always gives the same bytes.
 func (p *puller) image(ctx context.Context, j job) error {
 	part := j.parts[0]
-	tag, err := name.NewTag(part.requirement.Name, name.StrictValidation)
+	full, err := artifacts.FullName(part.requirement.Name)
+	if err != nil {
+		return err
+	}
+	tag, err := name.NewTag(full)
 	if err != nil {
 		return fmt.Errorf("%s: an image is needed by a tag, as NAME:TAG", part.requirement.Name)
 	}

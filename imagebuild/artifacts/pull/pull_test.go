@@ -219,6 +219,7 @@ func everything(t *testing.T) (*internet, []artifacts.Requirement) {
 	n.files[k3s+"sha256sum-arm64.txt"] = fmt.Appendf(nil, "%x  k3s-airgap-images-arm64.tar.zst\n%x  k3s-arm64\n",
 		sha256.Sum256(n.files[k3s+"k3s-airgap-images-arm64.tar.zst"]), sha256.Sum256(n.files[k3s+"k3s-arm64"]))
 	n.push("pause:3.10.1", "pause", "amd64", "arm64", "arm")
+	n.push("flannel:v1", "flannel", "arm64")
 	return n, []artifacts.Requirement{
 		kubelet("1.34.1"),
 		{Kind: artifacts.Binary, Name: "containerd", Version: "2.1.4", AtLeast: "1.7.28", Arch: arch},
@@ -229,6 +230,7 @@ func everything(t *testing.T) (*internet, []artifacts.Requirement) {
 		{Kind: artifacts.Binary, Name: "k3s", Version: "1.34.1+k3s1", Arch: arch},
 		{Kind: artifacts.Image, Name: artifacts.K3sImages, Version: "1.34.1+k3s1", Arch: arch},
 		n.pause(),
+		{Kind: artifacts.Image, Name: "flannel/flannel:v1", Arch: arch, From: n.host + "/flannel:v1"},
 	}
 }
 
@@ -251,7 +253,7 @@ func TestPull(t *testing.T) {
 	}
 	want := []string{
 		"bin/containerd", "bin/ctr", "bin/k3s", "bin/kubelet", "bin/runc", "cni/bridge", "cni/host-local",
-		"images/k3s-airgap-images-arm64.tar.zst", "images/registry.k8s.io_pause_3.10.1_arm64.tar",
+		"images/flannel_flannel_v1_arm64.tar", "images/k3s-airgap-images-arm64.tar.zst", "images/registry.k8s.io_pause_3.10.1_arm64.tar",
 	}
 	var got []string
 	for _, it := range set.Items {
