@@ -68,7 +68,8 @@ func Survey(ctx context.Context, dir string) (*Set, []Problem, error) {
 	f.compareLock(items)
 	slices.SortStableFunc(f.problems, func(a, b Problem) int { return cmp.Compare(a.Rel, b.Rel) })
 	items = slices.DeleteFunc(items, func(it Item) bool {
-		return it.Rel == "" || slices.ContainsFunc(f.problems, func(p Problem) bool { return p.Rel == it.Rel })
+		_, listed := f.sums[it.Rel]
+		return !listed || slices.ContainsFunc(f.problems, func(p Problem) bool { return p.Rel == it.Rel })
 	})
 	return &Set{Dir: f.dir, Items: items, Lock: f.lock}, f.problems, nil
 }

@@ -120,6 +120,9 @@ func TestOpenFolder(t *testing.T) {
 	f.says(f.problems(), "is empty: run piimg artifacts pull")
 	f.write("bin/kubeadm", artifactstest.Program(elf.EM_AARCH64))
 	f.says(f.problems(), "SHA256SUMS: is missing")
+	if s, _, err := Survey(t.Context(), f.dir); err != nil || len(s.Items) != 0 {
+		t.Errorf("files that nobody vouches for are taken: %v, %v", s, err)
+	}
 	f.write(SumsName, []byte("some words\n"+strings.Repeat("0", 64)+"  ../outside\n"))
 	f.says(f.problems(), "line 1", "line 2", "outside of the folder")
 
@@ -155,5 +158,15 @@ func TestProgram(t *testing.T) {
 	}
 	if _, err := identified(t, "bin/piimg", content[:len(content)/2]); err == nil {
 		t.Error("half a program is taken for a whole one")
+	}
+}
+
+// What unpacks to more than any archive of images is given up in time.
+func TestBomb(t *testing.T) {
+	bomb := artifactstest.Tar(artifactstest.Entry{Name: "layer.tar", Content: strings.Repeat("\x00", 100<<20)})
+	for name, packed := range map[string][]byte{"gzip": artifactstest.Gzip(bomb), "zstd": artifactstest.Zstd(bomb)} {
+		if _, err := identified(t, "images/x", packed); err == nil || !strings.Contains(err.Error(), "times its size") {
+			t.Errorf("%s, %d bytes: %v", name, len(packed), err)
+		}
 	}
 }

@@ -72,20 +72,23 @@ func DockerArchive(arch string, refs ...string) []byte {
 // builders write it, with a statement about the image beside it.
 func OCIArchive(arch, ref string) []byte {
 	var entries []Entry
-	blob := func(content string) string {
+	blob := func(kind, content, more string) string {
 		d := digest([]byte(content))
 		entries = append(entries, Entry{"blobs/" + strings.Replace(d, ":", "/", 1), content})
-		return d
+		return fmt.Sprintf(`{"mediaType":%q,"digest":%q,"size":%d%s}`, kind, d, len(content), more)
 	}
-	layer := blob("no layer, but it is there")
-	image := blob(fmt.Sprintf(`{"schemaVersion":2,"config":{"digest":%q},"layers":[{"digest":%q}]}`, blob(Config(arch)), layer))
-	index := blob(fmt.Sprintf(`{"schemaVersion":2,"manifests":[
-		{"digest":%q,"platform":{"architecture":%q,"os":"linux"}},
-		{"digest":"sha256:00","platform":{"architecture":"unknown","os":"unknown"}},
-		{"digest":"sha256:11","platform":{"architecture":"s390x","os":"linux"}}]}`, image, arch))
+	elsewhere := func(arch, os string) string { // not in the archive
+		return fmt.Sprintf(`{"mediaType":%q,"digest":%q,"size":7,"platform":{"architecture":%q,"os":%q}}`, manifestType, digest([]byte(arch)), arch, os)
+	}
+	layer := blob(layerType, string(Gzip(Tar())), "")
+	manifest := fmt.Sprintf(`{"schemaVersion":2,"mediaType":%q,"config":%s,"layers":[%s]}`, manifestType, blob(configType, Config(arch), ""), layer)
+	image := blob(manifestType, manifest, fmt.Sprintf(`,"platform":{"architecture":%q,"os":"linux"}`, arch))
+	index := blob(indexType, fmt.Sprintf(`{"schemaVersion":2,"mediaType":%q,"manifests":[%s,%s,%s]}`, indexType,
+		image, elsewhere("unknown", "unknown"), elsewhere("s390x", "linux")),
+		fmt.Sprintf(`,"annotations":{"org.opencontainers.image.ref.name":%q}`, ref))
 	return Tar(append(entries,
 		Entry{"./oci-layout", `{"imageLayoutVersion":"1.0.0"}`},
-		Entry{"./index.json", fmt.Sprintf(`{"schemaVersion":2,"manifests":[{"digest":%q,"annotations":{"org.opencontainers.image.ref.name":%q}}]}`, index, ref)},
+		Entry{"./index.json", fmt.Sprintf(`{"schemaVersion":2,"manifests":[%s]}`, index)},
 	)...)
 }
 
