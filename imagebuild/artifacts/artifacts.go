@@ -124,6 +124,7 @@ type Item struct {
 	SHA256   [32]byte
 
 	digests map[string]string // of the images' configurations, by reference
+	packing string            // of an archive of images: "", gzip, zstd
 }
 
 // Set is what a folder holds.

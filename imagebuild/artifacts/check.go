@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/piimg/piimg/imagebuild/plan"
@@ -31,11 +32,27 @@ func (s *Set) Check(requirements []Requirement) error {
 			}
 		}
 	}
+	c.checkPacking(requirements)
 	var errs []error
 	for _, p := range c.problems {
 		errs = append(errs, errors.New(p))
 	}
 	return errors.Join(errs...)
+}
+
+// checkPacking notes archives that the nodes cannot unpack. k3s does that itself;
+// gzip is in every base image.
+func (c *chooser) checkPacking(requirements []Requirement) {
+	_, zstd := c.set.installed["zstd"]
+	k3s := slices.ContainsFunc(requirements, func(r Requirement) bool { return r.Name == "k3s" })
+	if c.set.installed == nil || zstd || k3s {
+		return
+	}
+	for _, i := range c.all(requirements) {
+		if it := c.set.Items[i]; it.packing == "zstd" {
+			c.wrong(fmt.Sprintf("%s: it is packed by zstd, which the base image does not have: pack it by gzip", it.Path))
+		}
+	}
 }
 
 // checkText looks for the version among the strings of a program that has no

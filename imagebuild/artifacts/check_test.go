@@ -103,7 +103,7 @@ func TestCheckProblems(t *testing.T) {
 	f.write("cni.deb", deb(t, "xz", "Package: kubernetes-cni\nVersion: 1.7.1-1.1\nArchitecture: arm64\n"))
 	f.write("images/pause.tar", artifactstest.DockerArchive("arm", "registry.k8s.io/pause:3.10.1"))
 	f.write("images/a/same.tar", artifactstest.DockerArchive(arch, "docker.io/library/a:1"))
-	f.write("images/b/same.tar", artifactstest.Gzip(artifactstest.DockerArchive(arch, "b:1")))
+	f.write("images/b/same.tar", artifactstest.DockerArchive(arch, "b:1"))
 	f.sum()
 	needs := append(workerNeeds(),
 		Requirement{Kind: Binary, Name: "kubeadm", Version: "1.34.1", Arch: arch},
@@ -169,6 +169,41 @@ func TestK3sImages(t *testing.T) {
 	f.write("images/k3s.tar.zst", artifactstest.Zstd(artifactstest.DockerArchive(arch, "docker.io/rancher/mirrored-pause:3.6", "docker.io/rancher/mirrored-coredns-coredns:1.12.3")))
 	f.sum()
 	if err := f.open().Check(needs); err != nil {
+		t.Error(err)
+	}
+}
+
+// A node goes by the ending of an archive's name, and unpacks what it has the
+// programs for.
+func TestPacking(t *testing.T) {
+	f := newFolder(t)
+	image := func(name string) []byte { return artifactstest.DockerArchive(arch, name) }
+	f.write("images/a", artifactstest.Gzip(image("a")))
+	f.write("images/b.tar.zst", image("b"))
+	f.write("images/c.tar", artifactstest.Zstd(image("c")))
+	f.write("images/d.tgz", artifactstest.Gzip(image("d")))
+	f.sum()
+	var needs []Requirement
+	for _, name := range []string{"a", "b", "c", "d"} {
+		needs = append(needs, Requirement{Kind: Image, Name: name, Arch: arch})
+	}
+	set := f.open()
+	var got []string
+	for _, e := range set.Edits(needs) {
+		got = append(got, strings.TrimPrefix(e.Path, OnCard+"/"))
+	}
+	if want := []string{"SHA256SUMS", "images/a.tar.gz", "images/b.tar", "images/c.tar.zst", "images/d.tar.gz"}; !slices.Equal(got, want) {
+		t.Errorf("got %q, want %q", got, want)
+	}
+	if err := set.On(map[string]string{"zstd": "1.5"}).Check(needs); err != nil {
+		t.Error(err)
+	}
+	if err := set.On(map[string]string{}).Check(needs); err == nil || !strings.Contains(err.Error(), "images/c.tar: it is packed by zstd, which the base image does not have") || strings.Contains(err.Error(), "\n") {
+		t.Error(err)
+	}
+	f.write("bin/k3s", artifactstest.Program(elf.EM_AARCH64))
+	f.sum()
+	if err := f.open().On(map[string]string{}).Check(append(needs, Requirement{Kind: Binary, Name: "k3s", Arch: arch})); err != nil {
 		t.Error(err)
 	}
 }

@@ -181,8 +181,16 @@ func (it Item) provides(name string) bool {
 	return ok
 }
 
-// onCard returns the path of an item in the root partition.
+// onCard returns the path of an item in the root partition. The ending of an
+// archive's name says there how it is packed: that is what the node goes by.
 func (it Item) onCard() string {
+	base := path.Base(it.Rel)
 	folder := map[Kind]string{Deb: "debs", Binary: "bin", CNIPlugin: "cni", Image: "images"}[it.Kind]
-	return path.Join(OnCard, folder, path.Base(it.Rel))
+	if it.Kind == Image {
+		for _, ending := range []string{".zst", ".gz", ".tzst", ".tgz", ".tar"} {
+			base = strings.TrimSuffix(base, ending)
+		}
+		base += map[string]string{"": ".tar", "gzip": ".tar.gz", "zstd": ".tar.zst"}[it.packing]
+	}
+	return path.Join(OnCard, folder, base)
 }

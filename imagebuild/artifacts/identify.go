@@ -61,7 +61,7 @@ func identifyBy(ctx context.Context, head []byte, r io.ReaderAt, size int64) (It
 	case has("\x28\xb5\x2f\xfd"):
 		return readImages(ctx, r, size, "zstd")
 	case xzfile.Magic(head):
-		return Item{}, fmt.Errorf("packed by xz, from which containerd imports no images: pack it by gzip or zstd")
+		return Item{}, fmt.Errorf("packed by xz, which nodes do not unpack: pack it by gzip")
 	case len(head) == 512 && string(head[257:262]) == "ustar":
 		return readImages(ctx, r, size, "")
 	}

@@ -45,7 +45,9 @@ func readImages(ctx context.Context, r io.ReaderAt, size int64, packing string) 
 	if err != nil {
 		return Item{}, err
 	}
-	return imageItem(images)
+	it, err := imageItem(images)
+	it.packing = packing
+	return it, err
 }
 
 // imageItem describes an archive with these images.
