@@ -87,7 +87,7 @@ api() {
 # registered  whether the API server knows this node. 2 says that nobody answered.
 registered() {
 	local code
-	code=$(api "/api/v1/nodes/$PIIMG_NODE" 2>/dev/null | awk -F'"' '/^ *"kind":/ { print $4; exit }' || true)
+	code=$(api "/api/v1/nodes/$PIIMG_NODE?pretty=true" 2>/dev/null | awk -F'"' '/^ *"kind":/ { print $4; exit }' || true)
 	case $code in
 	Node) return 0 ;;
 	Status) return 1 ;;
