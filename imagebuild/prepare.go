@@ -222,7 +222,7 @@ func (p *prepared) makePlans(o Options) error {
 	var errs []error
 	for _, n := range p.config.Nodes {
 		cluster, err := kube.Plan(kube.Input{
-			Config: p.config, Node: n, Facts: p.facts, Secrets: p.secrets, Artifacts: p.artifacts, Time: p.time,
+			Config: p.config, Node: n, Facts: p.facts, Secrets: p.secrets, Artifacts: p.artifacts,
 		})
 		errs = append(errs, err)
 		pl, err := raspios.Plan(raspios.Input{

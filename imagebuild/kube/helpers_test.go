@@ -62,7 +62,7 @@ func planAll(t testing.TB, c *nodes.Config, s *secrets.Secrets) map[string]raspi
 	t.Helper()
 	all := map[string]raspios.Addition{}
 	for _, n := range c.Nodes {
-		a, err := Plan(Input{Config: c, Node: n, Facts: facts(raspios.NetworkManager), Secrets: s, Time: buildTime})
+		a, err := Plan(Input{Config: c, Node: n, Facts: facts(raspios.NetworkManager), Secrets: s})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -3,7 +3,6 @@ package kube
 import (
 	"fmt"
 	"path"
-	"time"
 
 	"github.com/piimg/piimg/imagebuild/artifacts"
 	"github.com/piimg/piimg/imagebuild/nodes"
@@ -35,7 +34,6 @@ type Input struct {
 	// Artifacts is what the node gets with its image; nil if it downloads
 	// everything when it first boots.
 	Artifacts *artifacts.Set
-	Time      time.Time // the build's
 }
 
 // Plan returns what a node needs to become a part of the cluster. It is empty for

@@ -73,7 +73,7 @@ func TestKubeadmAcceptsAny(t *testing.T) {
 		c := anyCluster(t, rt, k.version)
 		s := secrets.Placeholder(rapid.StringMatching(`[a-z]{1,8}`).Draw(rt, "secrets"))
 		n := rapid.SampledFrom(c.Nodes).Draw(rt, "node")
-		a, err := Plan(Input{Config: c, Node: n, Facts: facts(raspios.Dhcpcd), Secrets: s, Time: buildTime})
+		a, err := Plan(Input{Config: c, Node: n, Facts: facts(raspios.Dhcpcd), Secrets: s})
 		if err != nil {
 			rt.Fatal(err)
 		}

@@ -173,7 +173,7 @@ func TestEnv(t *testing.T) {
 	c := asVersion(t, available, version1344)
 	c.Cluster.Name = `it's $HOME "and" \back`
 	for _, n := range c.Nodes {
-		a, err := Plan(Input{Config: c, Node: n, Facts: facts(raspios.NetworkManager), Secrets: secrets.Placeholder("villagers"), Time: buildTime})
+		a, err := Plan(Input{Config: c, Node: n, Facts: facts(raspios.NetworkManager), Secrets: secrets.Placeholder("villagers")})
 		if err != nil {
 			t.Fatal(err)
 		}

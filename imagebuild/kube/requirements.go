@@ -56,6 +56,7 @@ func kubeadmRequirements(k *nodes.Kubernetes, n nodes.Node) []artifacts.Requirem
 		list = append(list, artifacts.Requirement{
 			Kind: artifacts.CNIPlugin, Name: plugin, Version: cniPluginsVersion, AtLeast: "1.0.0",
 			Debs: []string{"kubernetes-cni", "containernetworking-plugins"}, Why: "connects pods",
+			Optional: k.CNI.Kind == nodes.NoCNI, // whoever sets one up brings what it needs
 		})
 	}
 	for _, deb := range []struct {
