@@ -28,7 +28,7 @@ func workerNeeds() []Requirement {
 func TestForAndEdits(t *testing.T) {
 	f := newFolder(t)
 	f.write("kubelet.deb", deb(t, "xz", "Package: kubelet\nVersion: 1.34.1-1.1\nArchitecture: arm64\nDepends: iptables | nftables, libc6\n"))
-	f.write("iptables.deb", deb(t, "xz", "Package: iptables\nVersion: 1.8.9-2\nArchitecture: arm64\nDepends: libnftnl11\n"))
+	f.write("iptables", deb(t, "xz", "Package: iptables\nVersion: 1.8.9-2\nArchitecture: arm64\nDepends: libnftnl11\n"))
 	f.write("libnftnl11.deb", deb(t, "xz", "Package: libnftnl11\nVersion: 1.2.4-2\nArchitecture: arm64\nDepends: iptables\n"))
 	f.write("other.deb", deb(t, "xz", "Package: other\nVersion: 1\nArchitecture: arm64\n"))
 	f.write("debs/containerd.io.deb", deb(t, "xz", "Package: containerd.io\nVersion: 1.7.28-1~debian.12\nArchitecture: arm64\n"))
@@ -46,7 +46,7 @@ func TestForAndEdits(t *testing.T) {
 	for _, it := range s.For(needs) {
 		rels = append(rels, it.Rel)
 	}
-	want := []string{"cni/bridge", "debs/containerd.io.deb", "images/pause.tar", "iptables.deb", "kubelet.deb", "libnftnl11.deb"}
+	want := []string{"cni/bridge", "debs/containerd.io.deb", "images/pause.tar", "iptables", "kubelet.deb", "libnftnl11.deb"}
 	if !slices.Equal(rels, want) {
 		t.Errorf("got %q, want %q", rels, want)
 	}

@@ -181,12 +181,15 @@ func (it Item) provides(name string) bool {
 	return ok
 }
 
-// onCard returns the path of an item in the root partition. The ending of an
-// archive's name says there how it is packed: that is what the node goes by.
+// onCard returns the path of an item in the root partition. There, the ending of
+// its name says what it is, and how it is packed: that is what the node goes by.
 func (it Item) onCard() string {
 	base := path.Base(it.Rel)
 	folder := map[Kind]string{Deb: "debs", Binary: "bin", CNIPlugin: "cni", Image: "images"}[it.Kind]
-	if it.Kind == Image {
+	switch it.Kind {
+	case Deb:
+		base = strings.TrimSuffix(base, ".deb") + ".deb"
+	case Image:
 		for _, ending := range []string{".zst", ".gz", ".tzst", ".tgz", ".tar"} {
 			base = strings.TrimSuffix(base, ending)
 		}

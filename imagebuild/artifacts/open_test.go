@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"testing"
@@ -167,6 +168,26 @@ func TestBomb(t *testing.T) {
 	for name, packed := range map[string][]byte{"gzip": artifactstest.Gzip(bomb), "zstd": artifactstest.Zstd(bomb)} {
 		if _, err := identified(t, "images/x", packed); err == nil || !strings.Contains(err.Error(), "times its size") {
 			t.Errorf("%s, %d bytes: %v", name, len(packed), err)
+		}
+	}
+}
+
+// What the Go toolchain says of a program is taken where it names a release.
+func TestBuiltVersion(t *testing.T) {
+	for _, c := range []struct{ ldflags, module, want string }{
+		{"", "v1.34.4", "1.34.4"},
+		{"", "v1.34.1+k3s1", "1.34.1+k3s1"},
+		{"", "v1.34.1+dirty", "1.34.1"},
+		{"", "(devel)", ""},
+		{"", "v1.34.2-0.20250911093000-0123456789ab+dirty", ""},
+		{"", "v0.0.0-20250911093000-0123456789ab", ""},
+		{`-s -w -X 'k8s.io/component-base/version.gitVersion=v1.34.1' -X k8s.io/client-go/pkg/version.gitVersion=v9.9.9`, "(devel)", "1.34.1"},
+		{"-X github.com/containerd/containerd/v2/version.Version=2.1.4", "v9.9.9", "2.1.4"},
+		{"-X main.version=unknown", "v1.3.0", "1.3.0"},
+	} {
+		info := &debug.BuildInfo{Main: debug.Module{Version: c.module}, Settings: []debug.BuildSetting{{Key: "-ldflags", Value: c.ldflags}}}
+		if got := builtVersion(info); got != c.want {
+			t.Errorf("%q, %q give %q, want %q", c.ldflags, c.module, got, c.want)
 		}
 	}
 }

@@ -62,8 +62,9 @@ func elfArch(f *elf.File) (string, error) {
 // exactVersion is a version that names a release.
 var exactVersion = regexp.MustCompile(`^v?(\d+\.\d+\.\d+(?:[-+~.][0-9A-Za-z.+~-]*)?)$`)
 
-// pseudoVersion is the end of what Go makes up for a commit without a tag.
-var pseudoVersion = regexp.MustCompile(`[-.]\d{14}-[0-9a-f]{12}(\+|$)`)
+// moduleVersion is that of a module's release, not one that Go made up for a
+// commit, nor one of a work tree that was changed.
+var moduleVersion = regexp.MustCompile(`^v(\d+\.\d+\.\d+(?:\+[a-z0-9]+)?)$`)
 
 // builtVersion returns the version of a Go program: what the linker was told to
 // set, or else that of the main module. It is "" for a program that does not tell,
@@ -84,11 +85,10 @@ func builtVersion(info *buildinfo.BuildInfo) string {
 			}
 		}
 	}
-	v := exactVersion.FindStringSubmatch(strings.TrimSuffix(info.Main.Version, "+dirty"))
-	if v == nil || pseudoVersion.MatchString(v[1]) {
-		return ""
+	if v := moduleVersion.FindStringSubmatch(strings.TrimSuffix(info.Main.Version, "+dirty")); v != nil {
+		return v[1]
 	}
-	return v[1]
+	return ""
 }
 
 // namesVersion reports whether a program that does not state its version has it

@@ -68,10 +68,14 @@ func Run(ctx context.Context, o Options) (_ *Result, err error) {
 	var errs []error
 	for _, j := range p.jobs() {
 		if err := p.do(ctx, j); err != nil {
-			if ctx.Err() != nil {
+			switch {
+			case ctx.Err() != nil:
 				return nil, ctx.Err()
+			case j.optional():
+				p.Notice(fmt.Sprintf("%v; the nodes can do without it", err))
+			default:
+				errs = append(errs, err)
 			}
-			errs = append(errs, err)
 		}
 	}
 	return &p.result, errors.Join(errs...)
@@ -99,6 +103,11 @@ type part struct {
 	requirement artifacts.Requirement
 	member      string
 	rel         string // where the file goes
+}
+
+// optional reports whether the nodes can do without all that the source gives.
+func (j job) optional() bool {
+	return !slices.ContainsFunc(j.parts, func(p part) bool { return !p.requirement.Optional })
 }
 
 const (

@@ -402,6 +402,14 @@ func TestRefused(t *testing.T) {
 	if got := tree(t, o.Dir)["cni/x"]; got == "" {
 		t.Error("cni/x was not fetched")
 	}
+	// Nor is what nodes can do without worth more than a word.
+	o.Requirements[0].Optional = true
+	var notices []string
+	o.Notice = func(text string) { notices = append(notices, text) }
+	n.pull(o)
+	if len(notices) != 1 || !strings.Contains(notices[0], "the nodes can do without it") {
+		t.Errorf("%q", notices)
+	}
 }
 
 // What is locked must stay the same, until it is locked anew.
