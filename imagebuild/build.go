@@ -52,9 +52,9 @@ type NodeReport struct {
 func Build(ctx context.Context, o Options) (_ *Report, err error) {
 	o = o.withDefaults()
 	p, err := prepare(ctx, o, func(path, cluster string) (*secrets.Secrets, error) {
-		s, created, err := secrets.LoadOrCreate(path, cluster)
+		s, created, err := secrets.LoadOrCreate(path, cluster, o.Unlock)
 		if created {
-			o.Notice(fmt.Sprintf("made new secrets in %s: keep this file, and keep it to yourself; without it the same images cannot be built again", path))
+			o.Notice(createdNotice(path))
 		}
 		return s, err
 	})

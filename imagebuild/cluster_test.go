@@ -138,7 +138,7 @@ func TestWorkerSecrets(t *testing.T) {
 	if _, err := Build(t.Context(), o); err != nil {
 		t.Fatal(err)
 	}
-	s, err := secrets.Load(o.SecretsFile)
+	s, err := secrets.Load(o.SecretsFile, secrets.Unlock{})
 	if err != nil {
 		t.Fatal(err)
 	}

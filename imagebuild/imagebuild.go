@@ -19,13 +19,21 @@ import (
 	"net/http"
 	"runtime"
 	"time"
+
+	"github.com/piimg/piimg/imagebuild/secrets"
 )
 
 // Options says what to build, and how. The zero value of a field is its default.
 type Options struct {
 	NodesFile   string // path of nodes.yaml; default "nodes.yaml"
 	SecretsFile string // path of secrets.yaml; default: beside nodes.yaml
-	Out         string // folder for the images; default "dist"
+	// SecretsContent is used in the place of a secrets file, if it is not nil.
+	SecretsContent []byte
+	// Unlock opens encrypted secrets.
+	Unlock secrets.Unlock
+	// NoCreateSecrets makes Build fail if there are no secrets, instead of making some.
+	NoCreateSecrets bool
+	Out             string // folder for the images; default "dist"
 	// Only are the hostnames to build; default: all. Plans are made and checked
 	// for all nodes in any case.
 	Only []string
@@ -47,7 +55,8 @@ type Options struct {
 	Client *http.Client
 	// Env looks environment variables up; default: os.LookupEnv.
 	Env func(string) (string, bool)
-	// Notice is told what the user should know, one sentence at a time.
+	// Notice is told what the user should know, one matter at a time: a sentence, or
+	// several lines without a newline at the end.
 	Notice func(string)
 	// Progress is told how far a long step has come, in bytes. A step has ended
 	// when done equals total; total is -1 where it is not known. Calls do not overlap.

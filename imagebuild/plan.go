@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"time"
 
 	"github.com/piimg/piimg/imagebuild/plan"
@@ -30,12 +29,8 @@ type Plans struct {
 func Plan(ctx context.Context, o Options) (_ *Plans, err error) {
 	o = o.withDefaults()
 	p, err := prepare(ctx, o, func(path, cluster string) (*secrets.Secrets, error) {
-		s, err := secrets.Load(path)
-		if errors.Is(err, fs.ErrNotExist) {
-			o.Notice(fmt.Sprintf("there is no %s yet: keys, salts and identifiers are those of a placeholder, and a build will make others", path))
-			return secrets.Placeholder(cluster), nil
-		}
-		return s, err
+		o.Notice(fmt.Sprintf("there is no %s yet: keys, salts and identifiers are those of a placeholder, and a build will make others", path))
+		return secrets.Placeholder(cluster), nil
 	})
 	if err != nil {
 		return nil, err

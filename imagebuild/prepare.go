@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -42,8 +40,8 @@ type prepared struct {
 	madeOut   bool        // whether the output folder is new
 }
 
-// secretsSource gives the secrets of a cluster, once nodes.yaml and the base
-// image are known to be good.
+// secretsSource gives the secrets of a cluster that has none yet, once nodes.yaml
+// and the base image are known to be good.
 type secretsSource func(path, cluster string) (*secrets.Secrets, error)
 
 // prepare reads all inputs and makes the plans. The caller closes what it returns.
@@ -64,6 +62,9 @@ func prepare(ctx context.Context, o Options, getSecrets secretsSource) (_ *prepa
 	if p.chosen, err = choose(config, o.Only); err != nil {
 		return nil, err
 	}
+	if p.secrets, err = o.loadSecrets(config); err != nil {
+		return nil, KindConfig.as(err)
+	}
 	if err := p.openArtifacts(ctx); err != nil {
 		return nil, KindConfig.as(err)
 	}
@@ -76,22 +77,15 @@ func prepare(ctx context.Context, o Options, getSecrets secretsSource) (_ *prepa
 	if err := p.checkArtifacts(); err != nil {
 		return nil, KindConfig.as(err)
 	}
-	path := o.SecretsFile
-	if path == "" {
-		path = filepath.Join(filepath.Dir(config.Path), "secrets.yaml")
-	}
-	if _, err := os.Lstat(path); errors.Is(err, fs.ErrNotExist) {
+	if p.secrets == nil {
 		// What is wrong with the plans is told before secrets are made.
 		p.secrets = secrets.Placeholder(config.Cluster.Name)
 		if err := p.makePlans(o); err != nil {
 			return nil, err
 		}
-	}
-	if p.secrets, err = getSecrets(path, config.Cluster.Name); err != nil {
-		return nil, KindConfig.as(err)
-	}
-	if err := p.secrets.CheckCluster(config.Cluster.Name); err != nil {
-		return nil, KindConfig.as(err)
+		if p.secrets, err = getSecrets(o.secretsPath(config.Path), config.Cluster.Name); err != nil {
+			return nil, KindConfig.as(err)
+		}
 	}
 	for _, n := range p.secrets.Notices() {
 		o.Notice(n)

@@ -14,6 +14,7 @@ import (
 
 func (a *app) buildCommand() *cobra.Command {
 	var flags imagebuild.Options
+	var keys secretsFlags
 	c := &cobra.Command{
 		Use:   "build",
 		Short: "Make one ready image for every node",
@@ -31,6 +32,10 @@ they have booted: known_hosts, ssh_config, hosts, an inventory.ini for Ansible,
 and kubeconfig, if nodes.yaml has a kubernetes block. The same inputs make the
 same bytes. Files get the base image's time, or that of SOURCE_DATE_EPOCH.
 
+` + secretsHelp + `
+If there are none, build makes secrets.yaml: keep it. --no-create-secrets refuses
+that, for machines that forget what they made.
+
 ` + exitCodes,
 		Example: `  piimg build --nodes nodes.yaml
   piimg build --nodes nodes.yaml --only isabelle,blathers --out cards
@@ -41,8 +46,11 @@ same bytes. Files get the base image's time, or that of SOURCE_DATE_EPOCH.
 			if err != nil {
 				return err
 			}
-			o.NodesFile, o.SecretsFile, o.Out = flags.NodesFile, flags.SecretsFile, flags.Out
-			o.Jobs, o.Force = flags.Jobs, flags.Force
+			o.NodesFile, o.Out = flags.NodesFile, flags.Out
+			o.Jobs, o.Force, o.NoCreateSecrets = flags.Jobs, flags.Force, flags.NoCreateSecrets
+			if err := keys.apply(c, a, &o); err != nil {
+				return err
+			}
 			if c.Flags().Changed("jobs") && o.Jobs < 1 {
 				return usageError(fmt.Errorf("--jobs is %d: it must be at least 1", o.Jobs))
 			}
@@ -62,7 +70,8 @@ same bytes. Files get the base image's time, or that of SOURCE_DATE_EPOCH.
 	}
 	c.Flags().StringVarP(&flags.NodesFile, "nodes", "n", "nodes.yaml", "the file that describes the nodes")
 	c.Flags().StringVarP(&flags.Out, "out", "o", "dist", "the folder for the images")
-	c.Flags().StringVar(&flags.SecretsFile, "secrets", "", "the secrets file (default secrets.yaml beside the nodes file)")
+	keys.add(c)
+	c.Flags().BoolVar(&flags.NoCreateSecrets, "no-create-secrets", false, "fail if there are no secrets yet, instead of making some")
 	c.Flags().StringSliceVar(&flags.Only, "only", nil, "build only these nodes (names, with commas)")
 	c.Flags().IntVarP(&flags.Jobs, "jobs", "j", 0, "how many images to work on at once (default one for each processor)")
 	c.Flags().BoolVar(&flags.Force, "force", false, "replace files that are not earlier images of the same node")

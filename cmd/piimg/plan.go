@@ -8,12 +8,15 @@ import (
 
 func (a *app) planCommand() *cobra.Command {
 	var flags imagebuild.Options
+	var keys secretsFlags
 	c := &cobra.Command{
 		Use:   "plan",
 		Short: "Print what build would change, and write nothing",
 		Long: `Prints every edit of every node: the path, what it becomes and why. Secrets are
 shown as <secret>. Where there is no secrets file yet, values derived from it are
 those of a placeholder.
+
+` + secretsHelp + `
 
 ` + exitCodes,
 		Example: `  piimg plan --nodes nodes.yaml
@@ -25,7 +28,10 @@ those of a placeholder.
 			if err != nil {
 				return err
 			}
-			o.NodesFile, o.SecretsFile = flags.NodesFile, flags.SecretsFile
+			o.NodesFile = flags.NodesFile
+			if err := keys.apply(c, a, &o); err != nil {
+				return err
+			}
 			if o.Only, err = nodeNames(c, "node", flags.Only); err != nil {
 				return err
 			}
@@ -41,7 +47,7 @@ those of a placeholder.
 		},
 	}
 	c.Flags().StringVarP(&flags.NodesFile, "nodes", "n", "nodes.yaml", "the file that describes the nodes")
-	c.Flags().StringVar(&flags.SecretsFile, "secrets", "", "the secrets file (default secrets.yaml beside the nodes file)")
+	keys.add(c)
 	c.Flags().StringSliceVar(&flags.Only, "node", nil, "only these nodes (names, with commas)")
 	c.Flags().BoolVar(&a.json, "json", false, "print the plans as JSON")
 	return c

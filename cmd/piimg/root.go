@@ -32,6 +32,7 @@ const exitCodes = `Exit codes:
 
 // app is what the commands share.
 type app struct {
+	stdin          io.Reader
 	stdout, stderr io.Writer
 	quiet, json    bool
 }
@@ -39,7 +40,7 @@ type app struct {
 // execute runs the command line args and returns the exit code. Results go to
 // stdout; messages, progress and errors to stderr.
 func execute(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
-	a := &app{stdout: stdout, stderr: stderr}
+	a := &app{stdin: stdin, stdout: stdout, stderr: stderr}
 	root := a.rootCommand()
 	root.SetArgs(args)
 	root.SetIn(stdin)

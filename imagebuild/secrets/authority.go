@@ -16,6 +16,8 @@ import (
 	"math/big"
 	"strconv"
 	"time"
+
+	"github.com/piimg/piimg/imagebuild/nodes/strictyaml"
 )
 
 // ECDSAKey derives a key on P-256: the same in every build.
@@ -39,44 +41,46 @@ const (
 	clientCAName   = "kubernetes-client-ca"
 )
 
-// newKubernetes makes all authorities, with keys that draw gives for a name.
-func newKubernetes(created time.Time, draw func(name string) (*ecdsa.PrivateKey, error), serviceAccount PrivateKey) (*Kubernetes, error) {
-	k := &Kubernetes{Created: created, ServiceAccount: serviceAccount}
-	for _, a := range []struct {
-		name string
-		into *Authority
-	}{{caName, &k.CA}, {etcdCAName, &k.EtcdCA}, {frontProxyName, &k.FrontProxyCA}, {clientCAName, &k.ClientCA}} {
-		key, err := draw(a.name)
-		if err != nil {
-			return nil, err
+// complete makes what is missing of k, with keys that draw gives for a name.
+func (k *Kubernetes) complete(draw func(name string) (*ecdsa.PrivateKey, error)) error {
+	for _, a := range k.authorities() {
+		if len(a.Cert) > 0 {
+			continue
 		}
-		if *a.into, err = selfSigned(a.name, key, k.NotBefore(), k.NotAfter()); err != nil {
-			return nil, fmt.Errorf("failed to make the authority %s: %w", a.name, err)
+		key, err := draw(a.name)
+		if err == nil {
+			*a.Authority, err = selfSigned(a.name, key, k.NotBefore(), k.NotAfter())
+		}
+		if err != nil {
+			return fmt.Errorf("failed to make the authority %s: %w", a.name, err)
 		}
 	}
-	return k, nil
+	return nil
 }
 
-// drawKubernetes makes authorities with new random keys.
-func drawKubernetes(now time.Time) (*Kubernetes, error) {
-	sa, err := rsa.GenerateKey(rand.Reader, 2048)
+// drawKey makes a new random key.
+func drawKey(string) (*ecdsa.PrivateKey, error) {
+	return ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+}
+
+// drawServiceAccount makes a new random key, of the kind that kubeadm makes.
+func drawServiceAccount() (PrivateKey, error) {
+	key, err := rsa.GenerateKey(rand.Reader, 2048)
 	if err != nil {
 		return nil, fmt.Errorf("failed to draw a service account key: %w", err)
 	}
-	return newKubernetes(day(now),
-		func(string) (*ecdsa.PrivateKey, error) { return ecdsa.GenerateKey(elliptic.P256(), rand.Reader) },
-		pem.EncodeToMemory(&pem.Block{Type: "RSA PRIVATE KEY", Bytes: x509.MarshalPKCS1PrivateKey(sa)}))
+	return encodeKey(key), nil
 }
 
-// placeholderKubernetes makes authorities that everybody can make.
+// placeholderKubernetes makes authorities and keys that everybody can make. Only
+// the service account's key is of another kind than a real one: RSA keys cannot
+// be derived in a line.
 func placeholderKubernetes(s *Secrets) (*Kubernetes, error) {
-	derive := func(name string) (*ecdsa.PrivateKey, error) { return s.ECDSAKey("placeholder", name), nil }
-	der, err := x509.MarshalECPrivateKey(s.ECDSAKey("placeholder", "service account"))
-	if err != nil {
-		return nil, err
+	k := &Kubernetes{
+		Created:        time.Date(2018, 1, 1, 0, 0, 0, 0, time.UTC),
+		ServiceAccount: encodeKey(s.ECDSAKey("placeholder", "service account")),
 	}
-	return newKubernetes(time.Date(2018, 1, 1, 0, 0, 0, 0, time.UTC), derive,
-		pem.EncodeToMemory(&pem.Block{Type: "EC PRIVATE KEY", Bytes: der}))
+	return k, k.complete(func(name string) (*ecdsa.PrivateKey, error) { return s.ECDSAKey("placeholder", name), nil })
 }
 
 // day returns the beginning of a day in UTC.
@@ -104,14 +108,28 @@ func selfSigned(name string, key *ecdsa.PrivateKey, from, to time.Time) (Authori
 	if err != nil {
 		return Authority{}, err
 	}
-	der, err := x509.MarshalECPrivateKey(key)
-	if err != nil {
-		return Authority{}, err
+	return Authority{Cert: encodeCert(cert), Key: encodeKey(key)}, nil
+}
+
+// encodeCert returns a certificate as PEM, without what may have stood around it.
+func encodeCert(der []byte) []byte {
+	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})
+}
+
+// encodeKey returns a key of ParseKey as PEM: SEC 1 or PKCS #1.
+func encodeKey(key crypto.Signer) PrivateKey {
+	block := &pem.Block{}
+	switch key := key.(type) {
+	case *rsa.PrivateKey:
+		block.Type, block.Bytes = "RSA PRIVATE KEY", x509.MarshalPKCS1PrivateKey(key)
+	case *ecdsa.PrivateKey:
+		der, err := x509.MarshalECPrivateKey(key)
+		if err != nil {
+			panic("secrets: " + err.Error()) // only curves that nothing here reads are unknown to it
+		}
+		block.Type, block.Bytes = "EC PRIVATE KEY", der
 	}
-	return Authority{
-		Cert: pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: cert}),
-		Key:  pem.EncodeToMemory(&pem.Block{Type: "EC PRIVATE KEY", Bytes: der}),
-	}, nil
+	return pem.EncodeToMemory(block)
 }
 
 // Parse returns the authority's certificate and key. Those of a file that was
@@ -148,7 +166,87 @@ func parseCA(text []byte) (*x509.Certificate, error) {
 	case !cert.NotAfter.After(cert.NotBefore):
 		return nil, errors.New("the certificate is never valid")
 	}
+	if err := checkPublicKey(cert.PublicKey); err != nil {
+		return nil, err
+	}
+	if bytes.Equal(cert.RawSubject, cert.RawIssuer) {
+		if err := cert.CheckSignatureFrom(cert); err != nil {
+			return nil, fmt.Errorf("the certificate's own signature (%v) cannot be trusted: it is of a weak kind, or not by its key", cert.SignatureAlgorithm)
+		}
+	}
 	return cert, nil
+}
+
+// checkPublicKey refuses keys that kubeadm, or the clients of the cluster, would.
+func checkPublicKey(key any) error {
+	switch key := key.(type) {
+	case *rsa.PublicKey:
+		if n := key.N.BitLen(); n < 2048 {
+			return fmt.Errorf("the RSA key has %d bits; Kubernetes wants 2048 at least", n)
+		}
+		return nil
+	case *ecdsa.PublicKey:
+		if key.Curve == elliptic.P224() {
+			return errors.New("the key is on the curve P-224, which TLS does not have: P-256 is the usual one")
+		}
+		return nil
+	}
+	return errors.New("the key is neither EC nor RSA, which are those that kubeadm can use")
+}
+
+// checkValidity compares a certificate's time with the day from which a cluster
+// uses it. What is wrong comes first, and then what the user should know.
+func checkValidity(cert *x509.Certificate, created time.Time) (problem, notice string) {
+	const day = time.DateOnly
+	switch {
+	case cert.NotBefore.After(created.Add(24 * time.Hour)):
+		return fmt.Sprintf("the certificate is valid from %s on, which is after the day of kubernetes.created, %s", cert.NotBefore.Format(day), created.Format(day)), ""
+	case !cert.NotAfter.After(created):
+		return fmt.Sprintf("the certificate was valid until %s, which is before the day of kubernetes.created, %s", cert.NotAfter.Format(day), created.Format(day)), ""
+	case cert.NotAfter.Before(created.AddDate(1, 0, 0)):
+		return "", fmt.Sprintf("the authority ends on %s, and the cluster with it", cert.NotAfter.Format(day))
+	}
+	return "", ""
+}
+
+// validOn returns an error if an authority is there and not valid on a day.
+func (a Authority) validOn(created time.Time) error {
+	if len(a.Cert) == 0 {
+		return nil
+	}
+	cert, err := parseCA(a.Cert)
+	if err != nil {
+		return err
+	}
+	if problem, _ := checkValidity(cert, created); problem != "" {
+		return errors.New(problem + ": give a certificate that is valid, or remove it and its key")
+	}
+	return nil
+}
+
+// decodeAuthority reads an authority of the file. It returns the certificate, or
+// nil if something is wrong.
+func decodeAuthority(report *strictyaml.Report, d authorityDoc, into *Authority) *x509.Certificate {
+	if !d.Cert.Set() || !d.Key.Set() {
+		return nil
+	}
+	cert, err := parseCA([]byte(d.Cert.V))
+	if err != nil {
+		report.Add(d.Cert.Span(), d.Cert.Path, err.Error(), certHint)
+	}
+	key, keyErr := ParseKey([]byte(d.Key.V))
+	if keyErr != nil {
+		report.Add(d.Key.Span(), d.Key.Path, keyErr.Error(), keyHint)
+	}
+	if err != nil || keyErr != nil {
+		return nil
+	}
+	*into = Authority{Cert: encodeCert(cert.Raw), Key: encodeKey(key)}
+	if _, _, err := into.Parse(); err != nil {
+		report.Add(d.Key.Span(), d.Key.Path, err.Error(), "give the key and the certificate of the same authority")
+		return nil
+	}
+	return cert
 }
 
 // ParseKey reads a private key of EC or RSA, as kubeadm takes them: in PEM, of
@@ -158,26 +256,27 @@ func ParseKey(text PrivateKey) (crypto.Signer, error) {
 	if err != nil {
 		return nil, err
 	}
+	key, err := parsePrivate(der)
+	if err != nil {
+		return nil, err
+	}
+	return key, checkPublicKey(key.Public())
+}
+
+// parsePrivate reads DER of any of the three forms: files whose label says another
+// are not rare.
+func parsePrivate(der []byte) (crypto.Signer, error) {
 	if key, err := x509.ParseECPrivateKey(der); err == nil {
 		return key, nil
 	}
 	if key, err := x509.ParsePKCS1PrivateKey(der); err == nil {
-		return checkRSA(key)
-	}
-	switch key, _ := x509.ParsePKCS8PrivateKey(der); key := key.(type) {
-	case *ecdsa.PrivateKey:
 		return key, nil
-	case *rsa.PrivateKey:
-		return checkRSA(key)
+	}
+	key, _ := x509.ParsePKCS8PrivateKey(der)
+	if signer, ok := key.(crypto.Signer); ok {
+		return signer, nil
 	}
 	return nil, errors.New("this is no private key of EC or RSA without a passphrase")
-}
-
-func checkRSA(key *rsa.PrivateKey) (crypto.Signer, error) {
-	if n := key.N.BitLen(); n < 2048 {
-		return nil, fmt.Errorf("the RSA key has %d bits; Kubernetes wants 2048 at least", n)
-	}
-	return key, nil
 }
 
 // onePEM returns the content of a text that is one PEM block of one of the types.

@@ -20,7 +20,7 @@ func TestCreateAndLoad(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s, err := Load(path)
+	s, err := Load(path, Unlock{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -80,7 +80,7 @@ func TestCreateFails(t *testing.T) {
 // TestLoadOrCreateAtOnce races processes, if it can start some, and goroutines.
 func TestLoadOrCreateAtOnce(t *testing.T) {
 	if path := os.Getenv("PIIMG_TEST_SECRETS"); path != "" {
-		s, created, err := LoadOrCreate(path, "villagers")
+		s, created, err := LoadOrCreate(path, "villagers", Unlock{})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -118,7 +118,7 @@ func TestLoadOrCreateAtOnce(t *testing.T) {
 	}
 	for range 4 {
 		wg.Go(func() {
-			s, created, err := LoadOrCreate(path, "villagers")
+			s, created, err := LoadOrCreate(path, "villagers", Unlock{})
 			mu.Lock()
 			defer mu.Unlock()
 			if err != nil {
@@ -140,7 +140,7 @@ func TestLoadOrCreateAtOnce(t *testing.T) {
 			t.Errorf("%d of 12 got the secrets", n)
 		}
 	}
-	if _, _, err := LoadOrCreate(path, "others"); !errors.As(err, new(*ClusterError)) {
+	if _, _, err := LoadOrCreate(path, "others", Unlock{}); !errors.As(err, new(*ClusterError)) {
 		t.Errorf("secrets of another cluster: %v", err)
 	}
 }
@@ -162,8 +162,8 @@ func TestBadFiles(t *testing.T) {
 		"twice":         {"version: 1\ncluster: c\nseed: " + secretSeed + "\nseed: " + secretSeed + "\n", "given twice"},
 		"broken":        {"version: 1\ncluster: c\nseed: \"" + secretSeed + "\n", "not valid YAML"},
 		"broken below":  {"version: 1\ncluster: c\nseed:\n  " + secretSeed + "\n : x\n", "not valid YAML"},
-		"age":           {"age-encryption.org/v1\n-> X25519 hunter2\n", "encrypted with age"},
-		"armoured age":  {"-----BEGIN AGE ENCRYPTED FILE-----\nhunter2\n", "encrypted with age"},
+		"age":           {"age-encryption.org/v1\n-> X25519 hunter2\n", "cannot be decrypted, since it is damaged"},
+		"armoured age":  {"-----BEGIN AGE ENCRYPTED FILE-----\nhunter2\n", "cannot be decrypted, since it is damaged"},
 		"binary":        {"\x00\x01\x02hunter2", "UTF-16"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -171,7 +171,7 @@ func TestBadFiles(t *testing.T) {
 			if err := os.WriteFile(path, []byte(test.data), 0o600); err != nil {
 				t.Fatal(err)
 			}
-			_, err := Load(path)
+			_, err := Load(path, Unlock{})
 			if err == nil || !strings.Contains(err.Error(), test.want) || !strings.Contains(err.Error(), path) {
 				t.Fatalf("want %q, got: %v", test.want, err)
 			}
@@ -180,7 +180,7 @@ func TestBadFiles(t *testing.T) {
 			}
 		})
 	}
-	if _, err := Load(filepath.Join(t.TempDir(), "secrets.yaml")); !errors.Is(err, fs.ErrNotExist) {
+	if _, err := Load(filepath.Join(t.TempDir(), "secrets.yaml"), Unlock{}); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("no file: %v", err)
 	}
 }
@@ -196,7 +196,7 @@ func TestLooseModeIsNoticed(t *testing.T) {
 	if err := os.Chmod(path, 0o644); err != nil {
 		t.Fatal(err)
 	}
-	s, err := Load(path)
+	s, err := Load(path, Unlock{})
 	if err != nil || len(s.Notices()) != 1 || !strings.Contains(s.Notices()[0], "chmod 600") {
 		t.Errorf("%v: %q", err, s.Notices())
 	}

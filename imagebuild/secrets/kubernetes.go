@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"fmt"
 	"io"
+	"strings"
 	"time"
 )
 
@@ -44,13 +45,75 @@ func (k *Kubernetes) NotBefore() time.Time { return k.Created.Add(-backdate) }
 // NotAfter is when they cease to be.
 func (k *Kubernetes) NotAfter() time.Time { return k.Created.AddDate(validYears, 0, 0) }
 
+// namedAuthority is an authority with its key in the file, and its subject.
+type namedAuthority struct {
+	key, name string
+	*Authority
+}
+
+// authorities lists them in the order of the file. The subjects are those of
+// kubeadm's own.
+func (k *Kubernetes) authorities() [4]namedAuthority {
+	return [...]namedAuthority{
+		{"ca", caName, &k.CA},
+		{"etcdCA", etcdCAName, &k.EtcdCA},
+		{"frontProxyCA", frontProxyName, &k.FrontProxyCA},
+		{"clientCA", clientCAName, &k.ClientCA},
+	}
+}
+
+// empty says whether nothing of it is there.
+func (k *Kubernetes) empty() bool {
+	for _, a := range k.authorities() {
+		if len(a.Cert) > 0 {
+			return false
+		}
+	}
+	return k.Created.IsZero() && len(k.ServiceAccount) == 0
+}
+
 // Kubernetes returns the cluster's authorities and keys. The error, for a file
-// made by a piimg that knew none, says how they are added.
+// that an older piimg made or a user began, is an *[IncompleteError].
 func (s *Secrets) Kubernetes() (*Kubernetes, error) {
-	if s.kubernetes == nil || s.tokens == nil {
-		return nil, fmt.Errorf("%s holds no authorities and token seed for Kubernetes, since it was made by an older piimg: piimg secrets init adds them and keeps the rest", s.path)
+	if missing := s.Missing(); len(missing) > 0 {
+		return nil, &IncompleteError{Path: s.path, Missing: missing}
 	}
 	return s.kubernetes, nil
+}
+
+// Missing lists the keys that the file lacks of what a Kubernetes cluster needs,
+// such as kubernetes.ca; none for a complete one.
+func (s *Secrets) Missing() []string {
+	var keys []string
+	if s.tokenSeed == nil {
+		keys = append(keys, "tokenSeed")
+	}
+	if s.kubernetes == nil || s.kubernetes.empty() {
+		return append(keys, "kubernetes")
+	}
+	if s.kubernetes.Created.IsZero() {
+		keys = append(keys, "kubernetes.created")
+	}
+	for _, a := range s.kubernetes.authorities() {
+		if len(a.Cert) == 0 {
+			keys = append(keys, "kubernetes."+a.key)
+		}
+	}
+	if len(s.kubernetes.ServiceAccount) == 0 {
+		keys = append(keys, "kubernetes.serviceAccount")
+	}
+	return keys
+}
+
+// IncompleteError says that a secrets file lacks what a Kubernetes cluster needs.
+type IncompleteError struct {
+	Path    string
+	Missing []string // keys of the file
+}
+
+func (e *IncompleteError) Error() string {
+	return fmt.Sprintf("%s lacks what a Kubernetes cluster needs (%s): piimg secrets init --secrets FILE adds it and keeps the rest",
+		e.Path, strings.Join(e.Missing, ", "))
 }
 
 // Token is a bootstrap token (kubernetes.io, "Authenticating with Bootstrap
@@ -60,8 +123,13 @@ type Token struct{ id, secret string }
 // ID returns the token's public half, 6 characters.
 func (t Token) ID() string { return t.id }
 
-// Reveal returns the token itself: "abcdef.0123456789abcdef".
-func (t Token) Reveal() string { return t.id + "." + t.secret }
+// Reveal returns the token itself: "abcdef.0123456789abcdef"; "" of the zero Token.
+func (t Token) Reveal() string {
+	if t == (Token{}) {
+		return ""
+	}
+	return t.id + "." + t.secret
+}
 
 // Format prints a placeholder for every verb.
 func (Token) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, "<secret>") }
@@ -77,7 +145,12 @@ const (
 
 // BootstrapToken derives the token by which a node joins its cluster: every node
 // has one of its own, and a node that is added later needs no change of the file.
+// It is the zero Token if there is no token seed: [Secrets.Kubernetes] is an error
+// then.
 func (s *Secrets) BootstrapToken(node string) Token {
+	if s.tokens == nil {
+		return Token{}
+	}
 	// Bytes from the last multiple of the alphabet's length on would make its first
 	// letters likelier: they are passed over.
 	const fair = 256 / len(tokenAlphabet) * len(tokenAlphabet)
@@ -91,8 +164,12 @@ func (s *Secrets) BootstrapToken(node string) Token {
 }
 
 // ClusterToken derives the secret that k3s's servers (kind "server") or agents
-// ("agent") share: 64 hexadecimal digits. It prints as <secret>.
+// ("agent") share: 64 hexadecimal digits, or nothing if there is no token seed. It
+// prints as <secret>.
 func (s *Secrets) ClusterToken(kind string) PrivateKey {
+	if s.tokens == nil {
+		return nil
+	}
 	return fmt.Appendf(nil, "%x", expand(s.tokens, 32, "cluster token", kind))
 }
 

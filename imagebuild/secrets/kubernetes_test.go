@@ -28,7 +28,7 @@ func created(t *testing.T) (*Secrets, *Kubernetes) {
 // What is read back is what was made.
 func TestKubernetesRoundTrip(t *testing.T) {
 	s, k := created(t)
-	again, err := Load(s.Path())
+	again, err := Load(s.Path(), Unlock{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -3,10 +3,15 @@
 // and still be the same in the next build, is derived; and the authorities that
 // sign a Kubernetes cluster's certificates.
 //
-// [Create] is the only place in piimg that draws random numbers. Salts, UUIDs, keys
-// and tokens come from the seeds by HKDF-SHA256 (RFC 5869), each under labels of its own, so that none tells anything about another. The derived
-// values are part of the format: testdata/vectors.json pins them, since a
-// version that derived other ones would change every image and every host key.
+// Making such a file ([Create], [Secrets.Complete], [Secrets.Rotate]) is the only
+// thing in piimg that draws random numbers and looks at the clock. Salts, UUIDs,
+// keys and tokens come from the seeds by HKDF-SHA256 (RFC 5869), each under labels
+// of its own, so that none tells anything about another. The derived values are
+// part of the format: testdata/vectors.json pins them, since a version that
+// derived other ones would change every image and every host key.
+//
+// The file may be encrypted by age (age-encryption.org/v1): see [Encryption] and
+// [Unlock].
 //
 // Nothing in this package prints a secret: not the types, not the errors.
 package secrets
@@ -34,17 +39,20 @@ const (
 	cryptAlphabet = "./0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 )
 
-// Secrets are the secrets of one cluster.
+// Secrets are the secrets of one cluster. They do not change once they are made.
 type Secrets struct {
 	path    string
 	cluster string
 	seed    [SeedSize]byte
 	prk     []byte // HKDF's pseudorandom key
 	// tokenSeed, and the key made of it, are nil in a file of an older piimg; so is
-	// kubernetes.
+	// kubernetes, of which parts may be missing in a file that a user began.
 	tokenSeed  []byte
 	tokens     []byte
 	kubernetes *Kubernetes
+	recipients []string   // that the file was last encrypted to, by piimg
+	encrypted  bool       // whether the file was, when it was read
+	encryption Encryption // of the file, as far as it is known
 	notices    []string
 }
 
