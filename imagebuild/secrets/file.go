@@ -84,6 +84,7 @@ func CreateEncrypted(path, cluster string, e Encryption) (*Secrets, error) {
 	if err := writeNew(path, data); err != nil {
 		return nil, fmt.Errorf("failed to write the secrets: %w", err)
 	}
+	s.encrypted, s.encryption, s.recipients = !e.None(), e, e.Recipients
 	return s, nil
 }
 
