@@ -163,16 +163,6 @@ func (s *Secrets) BootstrapToken(node string) Token {
 	return Token{id: string(out[:tokenIDLen]), secret: string(out[tokenIDLen:])}
 }
 
-// ClusterToken derives the secret that k3s's servers (kind "server") or agents
-// ("agent") share: 64 hexadecimal digits, or nothing if there is no token seed. It
-// prints as <secret>.
-func (s *Secrets) ClusterToken(kind string) PrivateKey {
-	if s.tokens == nil {
-		return nil
-	}
-	return fmt.Appendf(nil, "%x", expand(s.tokens, 32, "cluster token", kind))
-}
-
 // extractTokens makes the key that tokens are derived from. It is one of its own,
 // so that tokens can be replaced without the rest.
 func extractTokens(seed []byte) []byte {

@@ -34,6 +34,10 @@ type vectors struct {
 	Salt     map[string]string   `json:"salt"`
 	UUID     map[string]string   `json:"uuid"`
 	HostKeys map[string][]string `json:"hostKeys"` // hostname: private files and public lines
+
+	ECDSA  map[string]string `json:"ecdsa"`  // label: private key, hex
+	Tokens map[string]string `json:"tokens"` // hostname: token, from the same seed
+	CA     string            `json:"ca"`     // the placeholder's certificate
 }
 
 type deriveVector struct {
@@ -59,6 +63,16 @@ func TestVectors(t *testing.T) {
 			got.HostKeys[l] = append(got.HostKeys[l], k.Name, string(k.Private), k.Public)
 		}
 	}
+	s.setTokenSeed(s.seed[:])
+	got.ECDSA, got.Tokens = map[string]string{}, map[string]string{}
+	for _, l := range []string{"isabelle", "blathers", ""} {
+		raw, err := s.ECDSAKey(l).Bytes()
+		if err != nil {
+			t.Fatal(err)
+		}
+		got.ECDSA[l], got.Tokens[l] = hex.EncodeToString(raw), s.BootstrapToken(l).Reveal()
+	}
+	got.CA = string(Placeholder("villagers").kubernetes.CA.Cert)
 	data, err := json.MarshalIndent(got, "", "  ")
 	if err != nil {
 		t.Fatal(err)
@@ -144,10 +158,15 @@ func TestNothingPrintsSecrets(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	k, token := Placeholder("villagers").kubernetes, s.BootstrapToken("isabelle")
+	if token.Reveal() != "" {
+		t.Error("a token without a seed")
+	}
+	token = Placeholder("villagers").BootstrapToken("isabelle")
 	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%X", "%d", "%b", "%T"} {
-		for _, v := range []any{s, keys[0].Private, &keys[0].Private} {
+		for _, v := range []any{s, keys[0].Private, &keys[0].Private, token, &token, *k, k, k.CA, &k.CA} {
 			out := fmt.Sprintf(verb, v)
-			for _, leak := range []string{"BEGIN", hex.EncodeToString(s.seed[:4]), "0 1 2 3", hex.EncodeToString([]byte("BEGIN")), "66 69 71"} {
+			for _, leak := range []string{"PRIVATE KEY", hex.EncodeToString(s.seed[:4]), "0 1 2 3", hex.EncodeToString([]byte("PRIVATE")), "80 82 73 86 65 84 69", token.secret, token.id} {
 				if strings.Contains(strings.ToLower(out), strings.ToLower(leak)) {
 					t.Errorf("%s of %T shows a secret: %.60s", verb, v, out)
 				}

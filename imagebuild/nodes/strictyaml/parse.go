@@ -110,7 +110,9 @@ func (r *Report) syntax(at Span, message string) {
 	r.file.maskText()
 	at.Line = max(1, min(at.Line, len(r.file.lines)))
 	line := r.file.lines[at.Line-1]
-	message, hint := strings.TrimSpace(message), ""
+	// What the parser quotes may be a secret: a line of one after | or >, say.
+	message, _, _ = strings.Cut(message, `"`)
+	message, hint := strings.TrimRight(strings.TrimSpace(message), ": "), ""
 	switch {
 	case bytes.ContainsRune([]byte(string(line[:indent(line)])), '\t'):
 		message, hint = "the line is indented by a tab", "indent with spaces only"

@@ -218,6 +218,14 @@ func TestExcerpt(t *testing.T) {
 	}
 }
 
+// What the parser quotes of a file is left out of messages.
+func TestSyntaxErrorsQuoteNothing(t *testing.T) {
+	_, r := read("name: x\nlogin:\n  password: |hunter2\n")
+	if err := r.Err(); err == nil || strings.Contains(err.Error(), "hunter2") || !strings.Contains(err.Error(), "invalid header option") {
+		t.Errorf("got %v", err)
+	}
+}
+
 // TestSpans writes values in every style at random places and finds them again.
 func TestSpans(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
