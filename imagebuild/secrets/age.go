@@ -110,7 +110,8 @@ func decrypt(name string, data []byte, u Unlock) ([]byte, Encryption, error) {
 func passphraseIdentity(name string, u Unlock) (Encryption, []age.Identity, error) {
 	passphrase, err := given(u.Passphrase)
 	if err != nil {
-		return Encryption{}, nil, fmt.Errorf("cannot get the passphrase of %s: %w", name, err)
+		// Not wrapped: that there is no such file is not that there are no secrets.
+		return Encryption{}, nil, fmt.Errorf("cannot get the passphrase of %s: %v", name, err)
 	}
 	if len(passphrase) == 0 {
 		return Encryption{}, nil, fmt.Errorf("%s is encrypted with a passphrase: name a file that holds it with --age-passphrase-file, "+
@@ -127,7 +128,7 @@ func passphraseIdentity(name string, u Unlock) (Encryption, []age.Identity, erro
 func keyIdentities(name string, u Unlock) ([]age.Identity, error) {
 	text, err := given(u.Identity)
 	if err != nil {
-		return nil, fmt.Errorf("cannot get the age identity for %s: %w", name, err)
+		return nil, fmt.Errorf("cannot get the age identity for %s: %v", name, err) // not wrapped either
 	}
 	if len(bytes.TrimSpace(text)) == 0 {
 		return nil, fmt.Errorf("%s is encrypted with age: name your identity file with --age-identity, "+

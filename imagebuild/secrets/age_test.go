@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -202,7 +203,7 @@ func TestCannotDecrypt(t *testing.T) {
 	cut := toKey[:len(toKey)/2]
 	flipped := binaryForm(t, toKey)
 	flipped[len(flipped)-5] ^= 1
-	broken := Unlock{Identity: func() ([]byte, error) { return nil, errors.New("no such file") }}
+	broken := Unlock{Identity: func() ([]byte, error) { return nil, fs.ErrNotExist }}
 	for name, c := range map[string]struct {
 		data []byte
 		u    Unlock
@@ -211,7 +212,7 @@ func TestCannotDecrypt(t *testing.T) {
 		"no identity":         {toKey, Unlock{}, "name your identity file with --age-identity"},
 		"a passphrase only":   {toKey, fixed("", "hunter2"), "name your identity file with --age-identity"},
 		"another identity":    {toKey, fixed(other, ""), "is encrypted to others than the given age identity"},
-		"unreadable identity": {toKey, broken, "cannot get the age identity for secrets.yaml: no such file"},
+		"unreadable identity": {toKey, broken, "cannot get the age identity for secrets.yaml: file does not exist"},
 		"recipient given":     {toKey, fixed(recipient, ""), "not what age-keygen writes"},
 		"mistyped identity":   {toKey, fixed(strings.Replace(identity, "AGE-SECRET-KEY-1", "AGE-SECRET-KEY-1X", 1), ""), "not what age-keygen writes"},
 		"locked SSH key":      {toKey, fixed(locked, ""), "an SSH key with a passphrase"},
@@ -228,7 +229,7 @@ func TestCannotDecrypt(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, err := Parse("secrets.yaml", c.data, c.u)
-			if err == nil || !strings.Contains(err.Error(), c.want) {
+			if err == nil || !strings.Contains(err.Error(), c.want) || errors.Is(err, fs.ErrNotExist) {
 				t.Fatalf("got %v, want %q", err, c.want)
 			}
 			for _, secret := range append(secretsOf(s, 8), "hunter", strings.Fields(identity)[3][16:30], strings.Fields(other)[3][16:30]) {
