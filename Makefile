@@ -63,7 +63,7 @@ e2e: build ## build images from every packing and boot them under QEMU; ERAS='st
 crash: ## kill QEMU guests while they write, and recover what they leave
 	testdata/crash/run.sh $(CRASH)
 
-kubernetes: ## build kubeadm of KUBEADM's versions, which the tests ask for its opinion (90 s each, once)
+kubernetes: ## build kubeadm of KUBEADM's versions, which the tests ask for its opinion (two minutes each, once)
 	@set -e; for v in $(KUBEADM); do GO=$(GO) testdata/kubernetes/build.sh $$v kubeadm; done
 
 bench: build ## seven nodes of a real-size image, beside a loop-mount script (root)

@@ -11,7 +11,7 @@
 #                            of their own (v1.34.4-linux-arm64)
 #   GO                       the go command
 #
-# kubeadm takes about 90 s on two cores, all of Kubernetes about six minutes; later
+# kubeadm takes about two minutes on two cores, all of Kubernetes about six; later
 # versions gain from what the earlier ones left in Go's build cache.
 set -euo pipefail
 if [ $# -lt 2 ]; then
