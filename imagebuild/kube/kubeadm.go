@@ -27,13 +27,13 @@ const (
 	// minMemory is what kubeadm wants a control plane to have, by its preflight
 	// check Mem. It measures what the kernel has, which is less than is soldered.
 	minMemory = 1700 << 20
-	// enoughMemory is what lets a control plane run without swapping.
-	enoughMemory = 2 << 30
 )
 
 // planKubeadm adds what kubeadm needs.
 func (p *planner) planKubeadm() error {
-	p.sayMemory()
+	if p.waiveMemory() { // package nodes has said that it is little
+		p.notice("kubeadm asks for 1700 MiB of memory on a control plane, and is told to go on with the %d MiB of this one (ignorePreflightErrors: Mem).", p.Node.Memory>>20)
+	}
 	p.folder(dir)
 	if err := p.planPKI(); err != nil {
 		return err
@@ -193,16 +193,6 @@ func (p *planner) registration(api kubeadmAPI) nodeRegistration {
 // than it wants.
 func (p *planner) waiveMemory() bool {
 	return p.controlPlane() && p.Node.Memory > 0 && p.Node.Memory < minMemory
-}
-
-func (p *planner) sayMemory() {
-	switch {
-	case !p.controlPlane() || p.Node.Memory == 0 || p.Node.Memory >= enoughMemory:
-	case p.waiveMemory():
-		p.notice("This control plane has %d MiB of memory; kubeadm asks for 1700, and is told to go on all the same (ignorePreflightErrors: Mem). It will be slow: distribution: k3s runs in 1 GiB.", p.Node.Memory>>20)
-	default:
-		p.notice("This control plane has %d MiB of memory, which is little for kubeadm: distribution: k3s needs less.", p.Node.Memory>>20)
-	}
 }
 
 func (p *planner) localEndpoint() apiEndpoint {

@@ -197,13 +197,13 @@ func TestEnv(t *testing.T) {
 	}
 }
 
-// TestMemory has the notices about small boards.
+// TestMemory has the notice that a check is waived.
 func TestMemory(t *testing.T) {
 	for memory, want := range map[int64]struct {
 		waived bool
 		notice string
 	}{
-		0: {}, 1 << 30: {true, "1024 MiB"}, 1900 << 20: {false, "1900 MiB"}, 2 << 30: {}, 8 << 30: {},
+		0: {}, 1 << 30: {true, "with the 1024 MiB of this one"}, 1900 << 20: {}, 2 << 30: {}, 8 << 30: {},
 	} {
 		c := asVersion(t, threeNodes, version1344)
 		c.Nodes[0].Memory, c.Nodes[1].Memory = memory, memory
