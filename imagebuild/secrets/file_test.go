@@ -204,6 +204,11 @@ func TestLooseModeIsNoticed(t *testing.T) {
 
 func FuzzParse(f *testing.F) {
 	f.Add(testSecrets("villagers").encode())
+	full := testSecrets("villagers")
+	full.setTokenSeed(full.seed[:])
+	full.kubernetes = Placeholder("villagers").kubernetes
+	full.recipients = []string{"age1ql3z7hjy54pw3hyww5ayyfg7zqgvc7w3j2elw8zmrj2kg5sfn9aqmcac8p"}
+	f.Add(full.encode())
 	f.Add([]byte("version: 1\ncluster: [a]\nseed: {x: y}\nseed:\n"))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		s, err := parse("secrets.yaml", data)
@@ -212,9 +217,25 @@ func FuzzParse(f *testing.F) {
 		}
 		if err == nil {
 			again, err := parse("secrets.yaml", s.encode())
-			if err != nil || again.seed != s.seed || again.cluster != s.cluster {
+			if err != nil || !bytes.Equal(again.encode(), s.encode()) {
 				t.Fatalf("written and read again: %v", err)
 			}
 		}
+	})
+}
+
+func FuzzDecrypt(f *testing.F) {
+	const recipient = "age1ql3z7hjy54pw3hyww5ayyfg7zqgvc7w3j2elw8zmrj2kg5sfn9aqmcac8p"
+	f.Add([]byte("age-encryption.org/v1\n-> scrypt AAAAAAAAAAAAAAAAAAAAAA 1\nAAAA\n--- AAAA\n"), "AGE-SECRET-KEY-1")
+	if data, err := (Encryption{Recipients: []string{recipient}}).encrypt([]byte("version: 1\n")); err == nil {
+		f.Add(data, recipient)
+	}
+	f.Fuzz(func(t *testing.T, data []byte, key string) {
+		s, err := Parse("secrets.yaml", data, fixed(key, key))
+		if (s == nil) == (err == nil) {
+			t.Fatalf("%v, %v", s, err)
+		}
+		_, _ = ParseRecipients("team", data)
+		_, _ = parseRecipient(key)
 	})
 }
