@@ -8,9 +8,14 @@ func (p *planner) planHost() {
 	// The firmware tells the kernel cgroup_disable=memory; what comes later wins.
 	// The kernels of Stretch and Buster want cgroup_memory=1 as well.
 	p.out.Cmdline = append(p.out.Cmdline, "cgroup_enable=cpuset", "cgroup_memory=1", "cgroup_enable=memory")
-	p.file("etc/modules-load.d/piimg-kubernetes.conf", header+strings.Join(modules, "\n")+"\n")
-	p.file("etc/sysctl.d/99-piimg-kubernetes.conf", header+strings.Join(sysctls, "\n")+"\n")
+	p.file(modulesConf, header+strings.Join(modules, "\n")+"\n")
+	p.file(sysctlConf, header+strings.Join(sysctls, "\n")+"\n")
 }
+
+const (
+	modulesConf = "etc/modules-load.d/piimg-kubernetes.conf"
+	sysctlConf  = "etc/sysctl.d/99-piimg-kubernetes.conf"
+)
 
 const header = "# Made by piimg.\n"
 

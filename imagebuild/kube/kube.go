@@ -36,20 +36,21 @@ type Input struct {
 	Artifacts *artifacts.Set
 }
 
-// Plan returns what a node needs to become a part of the cluster. It is empty for
-// nodes that do not, and without a kubernetes block. [Check] has been asked before
-// whether the image can run it at all.
+// Plan returns what a node needs to become a part of the cluster. For nodes that
+// do not, and without a kubernetes block, it adds nothing, and only names what is
+// to be removed if the base image is that of another node. [Check] has been asked
+// before whether the image can run it at all.
 func Plan(in Input) (raspios.Addition, error) {
 	k := in.Config.Kubernetes
 	if k == nil || !in.Node.InCluster() {
-		return raspios.Addition{}, nil
+		return raspios.Addition{Why: why, Owns: owned()}, nil
 	}
 	keys, err := in.Secrets.Kubernetes()
 	if err != nil {
 		return raspios.Addition{}, err
 	}
 	p := &planner{Input: in, k: k, keys: keys, env: map[string]string{}}
-	p.out.Why = why
+	p.out.Why, p.out.Owns = why, owned()
 	if p.first() { // once for the cluster
 		p.out.Notices = append(p.out.Notices, versionNotices(k, in.Facts)...)
 	}
@@ -79,6 +80,16 @@ func (p *planner) planFirstBoot() {
 	p.out.Enable = append(p.out.Enable, "piimg-firstboot.service")
 	if p.first() && p.k.Distribution == nodes.Kubeadm {
 		p.out.Enable = append(p.out.Enable, "piimg-tokens.timer")
+	}
+}
+
+// owned returns where a node has what Kubernetes needs.
+func owned() []string {
+	return []string{
+		etc, "usr/lib/piimg", "usr/local/bin/piimg", "var/lib/piimg", modulesConf, sysctlConf,
+		"etc/systemd/system/piimg-firstboot.service", "etc/systemd/system/multi-user.target.wants/piimg-firstboot.service",
+		"etc/systemd/system/piimg-tokens.service", "etc/systemd/system/piimg-tokens.timer",
+		"etc/systemd/system/timers.target.wants/piimg-tokens.timer",
 	}
 }
 

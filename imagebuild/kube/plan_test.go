@@ -3,8 +3,10 @@ package kube
 import (
 	"bytes"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -233,5 +235,42 @@ func TestPlanErrors(t *testing.T) {
 	c.Kubernetes = nil
 	if a, err := Plan(in); err != nil || len(a.Edits) > 0 {
 		t.Errorf("without a cluster: %v, %v", a.Edits, err)
+	}
+}
+
+// What a node has been given for Kubernetes goes when its image becomes that of
+// another node, whatever that one is: so all of it must be known as the package's.
+func TestOwns(t *testing.T) {
+	covered := func(owns []string, name string) bool {
+		return slices.ContainsFunc(owns, func(o string) bool { return name == o || strings.HasPrefix(name, o+"/") })
+	}
+	for _, text := range []string{threeNodes, available} {
+		c := asVersion(t, text, version1344)
+		for node, a := range planAll(t, c, secrets.Placeholder("villagers")) {
+			for _, tree := range a.Overlays {
+				_ = fs.WalkDir(tree, ".", func(name string, d fs.DirEntry, _ error) error {
+					if !d.IsDir() && !covered(a.Owns, name) {
+						t.Errorf("%s: /%s of an overlay is nobody's", node, name)
+					}
+					return nil
+				})
+			}
+			for _, e := range a.Edits {
+				// crictl's configuration may be the user's on a node that is not ours.
+				if e.Path != "etc/crictl.yaml" && !covered(a.Owns, e.Path) {
+					t.Errorf("%s: /%s is nobody's", node, e.Path)
+				}
+			}
+			for _, unit := range a.Enable {
+				if wants := regexp.MustCompile(`\.wants/` + regexp.QuoteMeta(unit) + "$"); !slices.ContainsFunc(a.Owns, wants.MatchString) {
+					t.Errorf("%s: what starts %s is nobody's", node, unit)
+				}
+			}
+		}
+		c.Kubernetes = nil
+		a, err := Plan(Input{Config: c, Node: c.Nodes[0], Facts: facts(raspios.NetworkManager), Secrets: secrets.Placeholder("villagers")})
+		if err != nil || len(a.Edits)+len(a.Overlays)+len(a.Enable)+len(a.Cmdline) > 0 || len(a.Owns) == 0 {
+			t.Errorf("without a kubernetes block: %+v, %v", a, err)
+		}
 	}
 }

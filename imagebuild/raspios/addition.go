@@ -23,6 +23,10 @@ type Addition struct {
 	// Enable are systemd units that come with the addition, and are to be started:
 	// timers with timers.target, others with multi-user.target.
 	Enable []string
+	// Owns are files and folders of the root partition that nobody else writes to.
+	// What the base image has there and the plan does not, which is what piimg made
+	// of it for another node, is removed.
+	Owns []string
 	// Notices are things that the user should know, one sentence each.
 	Notices []string
 	// Why says in a few words what the addition is for: "kubernetes".
@@ -60,5 +64,34 @@ func (b *builder) add(a Addition) {
 	b.args = append(b.args, a.Cmdline...)
 	for _, n := range a.Notices {
 		b.notice("%s", strings.TrimSpace(n))
+	}
+}
+
+// planOwned removes what an earlier build left for another node: a worker made
+// from a control plane's image would have the cluster's keys, and a plain node
+// would start the cluster a second time.
+func (b *builder) planOwned() {
+	for _, a := range b.Additions {
+		for _, name := range a.Owns {
+			b.forget(name, a.Why)
+		}
+	}
+}
+
+// forget removes what is at a path unless the plan puts it there.
+func (b *builder) forget(name, why string) {
+	canon, e, err := b.d.resolve(plan.Root, name, false)
+	switch {
+	case err != nil:
+		b.try(err)
+	case e.kind == isNothing:
+	case e.kind == isDir && (e.edit != nil || b.d.full[plan.Root][canon] > 0):
+		names, err := b.d.readDir(plan.Root, canon)
+		b.try(err)
+		for _, n := range names {
+			b.forget(canon+"/"+n, why)
+		}
+	case e.edit == nil:
+		b.remove(canon, why)
 	}
 }

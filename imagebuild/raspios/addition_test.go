@@ -2,6 +2,7 @@ package raspios
 
 import (
 	"io/fs"
+	"slices"
 	"strings"
 	"testing"
 	"testing/fstest"
@@ -83,5 +84,58 @@ func TestAdditionWithoutUnit(t *testing.T) {
 	in.Additions = []Addition{{Why: "cluster", Enable: []string{"missing.service"}}}
 	if _, err := Plan(in); err == nil || !strings.Contains(err.Error(), "missing.service") {
 		t.Errorf("got %v", err)
+	}
+}
+
+// What a base image has of another node's, from an earlier build, goes; what the
+// plan puts there stays, the user's own files among it.
+func TestAdditionOwns(t *testing.T) {
+	owns := []string{"etc/cluster", "etc/systemd/system/cluster.service", unitDir + "/multi-user.target.wants/cluster.service", "usr/lib/absent"}
+	file := func(name string) plan.Edit {
+		return plan.Edit{Partition: plan.Root, Path: name, Op: plan.Write, Mode: 0o600, Content: []byte("x")}
+	}
+	folder := plan.Edit{Partition: plan.Root, Path: "etc/cluster/kept", Op: plan.Mkdir, Mode: 0o700}
+	control := Addition{
+		Why: "cluster", Owns: owns, Enable: []string{"cluster.service"},
+		Overlays: []fs.FS{fstest.MapFS{"etc/systemd/system/cluster.service": {Data: []byte("[Service]\n")}}},
+		Edits:    []plan.Edit{file("etc/cluster/pki/ca/ca.key"), file("etc/cluster/tokens"), folder, file("etc/cluster/kept/own"), file("etc/cluster/kept/secret")},
+	}
+	for _, test := range []struct {
+		name     string
+		addition Addition
+		files    []nodes.File
+		want     []string
+	}{
+		{"the same", control, nil, []string{"kept", "kept/own", "kept/secret", "pki", "pki/ca", "pki/ca/ca.key", "tokens"}},
+		{"a worker", Addition{Why: "cluster", Owns: owns, Edits: []plan.Edit{folder, file("etc/cluster/kept/own")}}, nil, []string{"kept", "kept/own"}},
+		{"plain", Addition{Why: "cluster", Owns: owns}, nil, nil},
+		{"the user's", Addition{Why: "cluster", Owns: owns}, []nodes.File{{Path: "/etc/cluster/tokens", Content: []byte("mine"), Mode: 0o644}}, []string{"tokens"}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			i := loadImage(t, "bookworm")
+			for _, a := range []Addition{control, test.addition} {
+				in := input(t, i, one(func(n *nodes.Node) { n.Files = test.files }), 0)
+				in.Additions = []Addition{a}
+				p, err := Plan(in)
+				if err != nil {
+					t.Fatal(err)
+				}
+				apply(t, i, p)
+			}
+			var got []string
+			_ = fs.WalkDir(i.root, "etc/cluster", func(name string, _ fs.DirEntry, err error) error {
+				if err == nil && name != "etc/cluster" {
+					got = append(got, strings.TrimPrefix(name, "etc/cluster/"))
+				}
+				return err
+			})
+			if !slices.Equal(got, test.want) {
+				t.Errorf("got %v, want %v", got, test.want)
+			}
+			enabled := newDraft(i.boot, i.root).enabled("cluster.service")
+			if want := len(test.addition.Enable) > 0; enabled != want {
+				t.Errorf("the unit is enabled: %v, want %v", enabled, want)
+			}
+		})
 	}
 }

@@ -295,8 +295,18 @@ func (d *draft) readDir(p plan.Partition, dir string) ([]string, error) {
 		return nil, &fs.PathError{Op: "readdir", Path: dir, Err: fs.ErrNotExist}
 	}
 	names := map[string]bool{}
-	if e.base != "" {
-		list, err := fs.ReadDir(d.base[p], e.base)
+	base := e.base
+	if e.edit != nil { // the base may have the folder as well, and what is in it stays
+		at, err := d.lstatBase(p, canon)
+		if err != nil {
+			return nil, err
+		}
+		if at.kind == isDir {
+			base = at.base
+		}
+	}
+	if base != "" {
+		list, err := fs.ReadDir(d.base[p], base)
 		if err != nil {
 			return nil, fmt.Errorf("%s partition: %w", p, err)
 		}

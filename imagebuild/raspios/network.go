@@ -81,6 +81,7 @@ func (b *builder) planNetwork() {
 		}
 	case NetworkManager:
 		b.dropConnections()
+		b.remove(podsUnmanaged, whyNetwork)
 		if b.kubernetes() {
 			b.write(podsUnmanaged, "# Made by piimg.\n[keyfile]\nunmanaged-devices+=interface-name:"+
 				strings.ReplaceAll(podInterfaces, " ", ";interface-name:")+"\n", 0o644, whyNetwork)

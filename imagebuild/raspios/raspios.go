@@ -68,6 +68,7 @@ func Plan(in Input) (plan.Plan, error) {
 		(*builder).planConfig,
 		(*builder).planFiles, // the user's own files win
 		(*builder).planOverlays,
+		(*builder).planOwned, // all that puts files there has done so
 		(*builder).checkCmdline,
 		(*builder).planCloudInit, // looks whether the user brings a configuration
 		(*builder).planFirstBoot,
