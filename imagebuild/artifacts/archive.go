@@ -18,8 +18,9 @@ import (
 // keeps a hostile one from taking time and memory without an end.
 const (
 	maxEntries  = 1 << 18
-	maxDocument = 4 << 20  // bytes of one JSON document
-	maxKept     = 64 << 20 // bytes of all of them
+	maxDocument = 4 << 20     // bytes of one JSON document
+	maxKept     = 64 << 20    // bytes of all of them
+	maxFollowed = 4 * maxKept // bytes of documents that others point to, each time
 	maxWindow   = 128 << 20
 	maxRatio    = 200      // unpacked to packed; layers of zeros reach some 50
 	freeRatio   = 64 << 20 // unpacked bytes to which maxRatio does not apply
@@ -31,8 +32,19 @@ var errNotImage = errors.New("no archive of container images")
 // archive is what matters of a tar archive of images: its JSON documents, and
 // the names of its files. Layers are passed over.
 type archive struct {
-	docs  map[string][]byte
-	names map[string]bool
+	docs     map[string][]byte
+	names    map[string]bool
+	followed int // bytes of what doc has returned
+}
+
+// doc returns the document of a name that another document gives; nil if there is
+// none. Small documents can point to each other in more ways than there is time for.
+func (a *archive) doc(name string) ([]byte, error) {
+	doc := a.docs[name]
+	if a.followed += len(doc) + 1; a.followed > maxFollowed {
+		return nil, fmt.Errorf("%w: its documents point to each other too often", errNotImage)
+	}
+	return doc, nil
 }
 
 // readArchive reads a tar archive, which may be packed by gzip or zstd, to its end.

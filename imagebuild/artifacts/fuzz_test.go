@@ -38,6 +38,28 @@ func FuzzIdentify(f *testing.F) {
 	})
 }
 
+// Documents that point to each other many times, each small enough, end in an error
+// and not in a search without an end.
+func TestManyPointers(t *testing.T) {
+	list := func(name string) string {
+		return `{"manifests":[` + strings.Repeat(`{"digest":"sha256:`+name+`"},`, 3000) + `{"digest":"sha256:` + name + `"}]}`
+	}
+	layout := artifactstest.Tar(
+		artifactstest.Entry{Name: "oci-layout", Content: `{"imageLayoutVersion":"1.0.0"}`},
+		artifactstest.Entry{Name: "index.json", Content: list("a")},
+		artifactstest.Entry{Name: "blobs/sha256/a", Content: list("b")},
+		artifactstest.Entry{Name: "blobs/sha256/b", Content: list("c")},
+		artifactstest.Entry{Name: "blobs/sha256/c", Content: `{"manifests":[]}`})
+	docker := artifactstest.Tar(
+		artifactstest.Entry{Name: "c.json", Content: `{"architecture":"arm64","os":"linux","x":"` + strings.Repeat("x", 1<<20) + `"}`},
+		artifactstest.Entry{Name: "manifest.json", Content: `[` + strings.Repeat(`{"Config":"c.json"},`, 9999) + `{"Config":"c.json"}]`})
+	for _, content := range [][]byte{layout, docker} {
+		if _, err := identified(t, "images/x.tar", content); err == nil || !strings.Contains(err.Error(), "too often") {
+			t.Errorf("got %v", err)
+		}
+	}
+}
+
 // ar returns an archive of names and contents in turn.
 func ar(members ...string) []byte {
 	var b strings.Builder

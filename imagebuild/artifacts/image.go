@@ -139,8 +139,11 @@ func (a *archive) dockerSave() ([]found, error) {
 // config reads what an image's configuration says it is for.
 func (a *archive) config(file string) (found, error) {
 	var c struct{ Architecture, OS string }
-	doc, ok := a.docs[file]
-	if !ok {
+	doc, err := a.doc(file)
+	if err != nil {
+		return found{}, err
+	}
+	if doc == nil {
 		return found{}, fmt.Errorf("damaged archive: the configuration %s is missing", file)
 	}
 	if err := json.Unmarshal(doc, &c); err != nil {
@@ -188,8 +191,11 @@ func (a *archive) layout(file, ref string, depth int) ([]found, error) {
 		Config    *descriptor  `json:"config"`
 		Layers    []descriptor `json:"layers"`
 	}
-	doc, ok := a.docs[file]
-	if !ok {
+	doc, err := a.doc(file)
+	if err != nil {
+		return nil, err
+	}
+	if doc == nil {
 		return nil, fmt.Errorf("damaged archive: %s is missing", file)
 	}
 	if err := json.Unmarshal(doc, &index); err != nil {
