@@ -178,7 +178,7 @@ func needsOf(ctx context.Context, o Options) (_ *needs, err error) {
 	if err := p.openImage(ctx, o); err != nil {
 		return nil, KindImage.as(err)
 	}
-	if err := kube.Check(config, p.facts, nil); err != nil {
+	if err := kube.Check(config, p.facts, complete(config, p.facts.Architecture)); err != nil {
 		return nil, KindConfig.as(err)
 	}
 	n := &needs{config: config, release: string(p.facts.Release), arch: p.facts.Architecture, installed: p.facts.Installed}
@@ -192,6 +192,25 @@ func needsOf(ctx context.Context, o Options) (_ *needs, err error) {
 	}
 	slices.SortStableFunc(n.list, func(a, b Artifact) int { return cmp.Compare(kindRank(a.Kind), kindRank(b.Kind)) })
 	return n, nil
+}
+
+// complete returns what the folder of artifacts will have once it holds the programs
+// that piimg fetches; nil without a folder. What is asked of the folder is asked
+// before it is filled: otherwise it could not be filled with a containerd that the
+// base image's release does not have.
+func complete(config *nodes.Config, arch string) *artifacts.Set {
+	if config.Kubernetes.Artifacts == "" {
+		return nil
+	}
+	set := &artifacts.Set{}
+	for _, node := range config.Nodes {
+		for _, r := range kube.Requirements(config, arch, node) {
+			if r.Kind == artifacts.Binary {
+				set.Items = append(set.Items, artifacts.Item{Kind: r.Kind, Name: r.Name, Version: r.Version, Arch: arch})
+			}
+		}
+	}
+	return set
 }
 
 // add notes that a node needs something.

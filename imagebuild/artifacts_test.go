@@ -76,3 +76,29 @@ nodes:
 		t.Errorf("%+v, %q", a, list.Problems)
 	}
 }
+
+// A folder can be filled for a version that needs a newer containerd than the base
+// image's release has: the folder will have it.
+func TestArtifactsOfNewVersions(t *testing.T) {
+	o := cluster(t)
+	text := string(read(t, o.NodesFile))
+	for _, test := range []struct{ block, want string }{
+		{`{version: "1.36.3", artifacts: ./artifacts}`, ""},
+		{`{version: "1.35.4", artifacts: ./artifacts}`, ""},
+		{`{version: "1.36.3"}`, "needs containerd 2.2 or later"},
+	} {
+		write(t, o.NodesFile, []byte(strings.Replace(text, `{version: "1.34.1"}`, test.block, 1)))
+		list, err := ArtifactsList(t.Context(), o)
+		switch {
+		case test.want != "" && (err == nil || !strings.Contains(err.Error(), test.want)):
+			t.Errorf("%s: got %v, want %q", test.block, err, test.want)
+		case test.want == "" && err != nil:
+			t.Errorf("%s: %v", test.block, err)
+		case test.want == "":
+			i := slices.IndexFunc(list.Artifacts, func(a Artifact) bool { return a.Name == "containerd" })
+			if i < 0 || list.Artifacts[i].State != Missing || !strings.HasPrefix(list.Artifacts[i].From, "https://") {
+				t.Errorf("%s: containerd: %+v", test.block, list.Artifacts)
+			}
+		}
+	}
+}

@@ -97,7 +97,7 @@ func released(r Requirement) (Source, bool) {
 	case r.Name == "runc":
 		base := fmt.Sprintf("%s/opencontainers/runc/releases/download/v%s/", github, v)
 		return Source{URL: base + "runc." + r.Arch, SumsURL: base + "runc.sha256sum"}, true
-	case slices.Contains([]string{"containerd", "containerd-shim-runc-v2", "ctr"}, r.Name):
+	case slices.Contains([]string{"containerd", "containerd-shim-runc-v2", "ctr"}, r.Name) && r.Arch != "armhf": // for which only Debian has them
 		// Static, so that the C library of the base image does not matter.
 		url := fmt.Sprintf("%s/containerd/containerd/releases/download/v%s/containerd-static-%s-linux-%s.tar.gz", github, v, v, arch)
 		return Source{URL: url, Member: "bin/" + r.Name, SumsURL: url + ".sha256sum"}, true
