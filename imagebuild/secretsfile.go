@@ -48,7 +48,13 @@ func (o Options) loadSecrets(config *nodes.Config) (*secrets.Secrets, error) {
 	case err != nil:
 		return nil, err
 	}
-	return s, s.CheckCluster(config.Cluster.Name)
+	if err := s.CheckCluster(config.Cluster.Name); err != nil {
+		return nil, err
+	}
+	if config.Kubernetes != nil {
+		_, err = s.Kubernetes() // told once, not for every node
+	}
+	return s, err
 }
 
 // createdNotice says what a new secrets file is.
