@@ -71,15 +71,21 @@ func (b *builder) add(a Addition) {
 // from a control plane's image would have the cluster's keys, and a plain node
 // would start the cluster a second time.
 func (b *builder) planOwned() {
+	forgot := false
 	for _, a := range b.Additions {
 		for _, name := range a.Owns {
-			b.forget(name, a.Why)
+			forgot = b.forget(name, a.Why) || forgot
 		}
+	}
+	if forgot {
+		// As with any file that is removed, its blocks are free and not overwritten.
+		b.notice("What the base image had for another node is removed; its keys can still be found in the free space of this image. Make images for cards that leave your hands from an untouched base image.")
 	}
 }
 
-// forget removes what is at a path unless the plan puts it there.
-func (b *builder) forget(name, why string) {
+// forget removes what is at a path unless the plan puts it there, and reports
+// whether there was anything.
+func (b *builder) forget(name, why string) (forgot bool) {
 	canon, e, err := b.d.resolve(plan.Root, name, false)
 	switch {
 	case err != nil:
@@ -89,9 +95,11 @@ func (b *builder) forget(name, why string) {
 		names, err := b.d.readDir(plan.Root, canon)
 		b.try(err)
 		for _, n := range names {
-			b.forget(canon+"/"+n, why)
+			forgot = b.forget(canon+"/"+n, why) || forgot
 		}
 	case e.edit == nil:
 		b.remove(canon, why)
+		forgot = true
 	}
+	return forgot
 }

@@ -113,6 +113,7 @@ func TestAdditionOwns(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			i := loadImage(t, "bookworm")
+			var said bool
 			for _, a := range []Addition{control, test.addition} {
 				in := input(t, i, one(func(n *nodes.Node) { n.Files = test.files }), 0)
 				in.Additions = []Addition{a}
@@ -121,6 +122,10 @@ func TestAdditionOwns(t *testing.T) {
 					t.Fatal(err)
 				}
 				apply(t, i, p)
+				said = strings.Contains(strings.Join(p.Notices, "\n"), "free space")
+			}
+			if want := test.name != "the same"; said != want {
+				t.Errorf("it is said that keys may be left: %v, want %v", said, want)
 			}
 			var got []string
 			_ = fs.WalkDir(i.root, "etc/cluster", func(name string, _ fs.DirEntry, err error) error {
