@@ -177,13 +177,3 @@ func TestWorkerSecrets(t *testing.T) {
 		t.Errorf("kubeconfig: %v, %v", info, err)
 	}
 }
-
-// That the secrets are of an older piimg is said once, before anything is read.
-func TestClusterIncompleteSecrets(t *testing.T) {
-	o := cluster(t)
-	write(t, o.SecretsFile, []byte("version: 1\ncluster: villagers\nseed: AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=\n"))
-	_, err := Build(t.Context(), o)
-	if err == nil || strings.Count(err.Error(), "piimg secrets init") != 1 {
-		t.Errorf("got %v", err)
-	}
-}

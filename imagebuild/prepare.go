@@ -65,11 +65,6 @@ func prepare(ctx context.Context, o Options, getSecrets secretsSource) (_ *prepa
 	if p.secrets, err = o.loadSecrets(config); err != nil {
 		return nil, KindConfig.as(err)
 	}
-	if p.secrets != nil && config.Kubernetes != nil {
-		if _, err := p.secrets.Kubernetes(); err != nil { // once, and not for every node
-			return nil, KindConfig.as(err)
-		}
-	}
 	if err := p.openArtifacts(ctx); err != nil {
 		return nil, KindConfig.as(err)
 	}
