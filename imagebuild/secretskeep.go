@@ -95,14 +95,20 @@ func (o Options) initSecrets(cluster string, e Encryption) (*SecretsReport, erro
 	return o.report(s, false, "completed")
 }
 
+// hintInit adds to the error that there is no secrets file how to make it.
+func hintInit(err error) error {
+	if errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("there are no secrets: %w; piimg secrets init makes them", err)
+	}
+	return err
+}
+
 // ShowSecrets says what secrets there are. Private keys and tokens are in the report
 // only with reveal.
 func ShowSecrets(o Options, reveal bool) (*SecretsReport, error) {
 	o = o.withDefaults()
 	s, err := o.readSecrets(o.NodesFile)
-	if errors.Is(err, fs.ErrNotExist) {
-		err = fmt.Errorf("there are no secrets: %w; piimg secrets init makes them", err)
-	}
+	err = hintInit(err)
 	if err != nil {
 		return nil, KindConfig.as(err)
 	}
@@ -198,7 +204,7 @@ func (o Options) onlyFile() error {
 func (o Options) ownSecrets(cluster string) (*secrets.Secrets, error) {
 	s, err := o.readSecrets(o.NodesFile)
 	if err != nil {
-		return nil, err
+		return nil, hintInit(err)
 	}
 	if config, err := o.loadNodes(); cluster == "" && err == nil {
 		cluster = config.Cluster.Name

@@ -19,7 +19,7 @@ type text = strictyaml.Value[string]
 type document struct {
 	Version strictyaml.Value[int] `json:"version" jsonschema:"example=1"`
 	Cluster text                  `json:"cluster" jsonschema:"example=villagers"`
-	Seed    text                  `json:"seed"`
+	Seed    text                  `json:"seed" jsonschema:"example=what openssl rand -base64 32 prints"`
 
 	TokenSeed  text                            `json:"tokenSeed,omitempty"`
 	Recipients strictyaml.Value[[]text]        `json:"recipients,omitempty"`
@@ -47,10 +47,16 @@ type keyDoc struct {
 // parse reads the content of a file that is not encrypted. Name is what problems
 // call the file.
 func parse(name string, data []byte) (*Secrets, error) {
+	if len(bytes.TrimSpace(data)) == 0 {
+		return nil, fmt.Errorf("%s: the file is empty: restore it from a backup; or, if it never held anything, remove it, and run piimg secrets init", name)
+	}
 	root, report := strictyaml.Parse(name, data)
 	if root == nil {
 		shieldText(report, data)
 		return nil, report.Err()
+	}
+	if root.Kind != strictyaml.Map {
+		shieldValue(report, root) // a passphrase, say, or an identity
 	}
 	shield(report, root)
 	var d document

@@ -150,9 +150,15 @@ const secretSeed = "hunter2hunter2hunter2hunter2hunter2hunter20="
 func TestBadFiles(t *testing.T) {
 	for name, test := range map[string]struct{ data, want string }{
 		"empty":         {"", "the file is empty"},
+		"blank":         {" \n\n", "restore it from a backup"},
+		"identity":      {"AGE-SECRET-KEY-1hunter2", "must be a mapping, not text"},
+		"passphrase":    {"hunter2\n", "must be a mapping, not text"},
+		"quoted":        {"\"hunter2\"\n", "must be a mapping, not text"},
+		"list of text":  {"[hunter2]\n", "must be a mapping, not a list"},
+		"recipient":     {"version: 1\ncluster: c\nseed: " + secretSeed + "\nrecipients: [AGE-SECRET-KEY-1hunter2]\n", "this is a secret key"},
 		"wrong version": {"version: 2\ncluster: c\nseed: " + secretSeed + "\n", "version 2 is not known"},
 		"text version":  {"version: one\ncluster: c\nseed: " + secretSeed + "\n", "must be a whole number"},
-		"no seed":       {"version: 1\ncluster: c\n", "the key seed is missing"},
+		"no seed":       {"version: 1\ncluster: c\n", "openssl rand -base64 32"},
 		"short seed":    {"version: 1\ncluster: c\nseed: aHVudGVyMg==\n", "the seed has 7 bytes; it must have 32"},
 		"no base64":     {"version: 1\ncluster: c\nseed: \"hunter2 hunter2\"\n", "the seed is not base64"},
 		"zero seed":     {"version: 1\ncluster: c\nseed: " + base64.StdEncoding.EncodeToString(make([]byte, 32)) + "\n", "all zeros"},

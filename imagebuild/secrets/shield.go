@@ -29,7 +29,7 @@ func shield(report *strictyaml.Report, n *strictyaml.Node) {
 			e.Key.Secret = true
 			report.Mask(e.Key.Span)
 		}
-		if !slices.Contains(openKeys(), e.Key.Text) || len(e.Value.Text) > longest {
+		if !slices.Contains(openKeys(), e.Key.Text) || !harmless(e.Value) {
 			shieldValue(report, e.Value)
 		}
 		shield(report, e.Value)
@@ -37,6 +37,14 @@ func shield(report *strictyaml.Report, n *strictyaml.Node) {
 	for _, item := range n.Items {
 		shield(report, item)
 	}
+}
+
+// harmless says whether the value of an open key may be shown: it is short, and no
+// identity of age where the recipient belongs.
+func harmless(n *strictyaml.Node) bool {
+	return len(n.Text) <= longest && !strings.Contains(strings.ToUpper(n.Text), "AGE-SECRET-KEY-") && !slices.ContainsFunc(n.Items, func(item *strictyaml.Node) bool {
+		return !harmless(item)
+	})
 }
 
 func shieldValue(report *strictyaml.Report, n *strictyaml.Node) {
