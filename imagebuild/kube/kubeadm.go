@@ -117,6 +117,11 @@ func (p *planner) initConfiguration(api kubeadmAPI) initConfiguration {
 
 func (p *planner) clusterConfiguration(api kubeadmAPI) clusterConfiguration {
 	with := componentsOf(p.k.Version)
+	// A leader that cannot renew its lease in time ends itself: within the usual 10 s
+	// a busy Pi with a slow card now and then does not, and starts from the beginning.
+	leader := component{api.args(
+		argument{"leader-elect-lease-duration", "60s"}, argument{"leader-elect-renew-deadline", "45s"}, argument{"leader-elect-retry-period", "10s"},
+	)}
 	c := clusterConfiguration{
 		typeMeta:             api.kind("ClusterConfiguration"),
 		ClusterName:          p.Config.Cluster.Name,
@@ -126,7 +131,9 @@ func (p *planner) clusterConfiguration(api kubeadmAPI) clusterConfiguration {
 		Networking: networking{
 			PodSubnet: p.k.PodSubnet.String(), ServiceSubnet: p.k.ServiceSubnet.String(), DNSDomain: p.k.DNSDomain,
 		},
-		APIServer: apiServer{CertSANs: certSANs(p.Config)},
+		APIServer:         apiServer{CertSANs: certSANs(p.Config)},
+		ControllerManager: leader,
+		Scheduler:         leader,
 		Etcd: etcd{localEtcd{
 			imageTag: imageTag{with.Etcd},
 			DataDir:  etcdData,

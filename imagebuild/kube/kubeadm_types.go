@@ -67,6 +67,8 @@ type clusterConfiguration struct {
 	EncryptionAlgorithm  string     `yaml:"encryptionAlgorithm,omitempty"` // v1beta4
 	Networking           networking `yaml:"networking"`
 	APIServer            apiServer  `yaml:"apiServer"`
+	ControllerManager    component  `yaml:"controllerManager"`
+	Scheduler            component  `yaml:"scheduler"`
 	Etcd                 etcd       `yaml:"etcd"`
 	DNS                  dns        `yaml:"dns"`
 }
@@ -89,6 +91,11 @@ type etcd struct {
 type localEtcd struct {
 	imageTag  `yaml:",inline"`
 	DataDir   string    `yaml:"dataDir"`
+	ExtraArgs extraArgs `yaml:"extraArgs"`
+}
+
+// component is a part of the control plane of which there is one leader.
+type component struct {
 	ExtraArgs extraArgs `yaml:"extraArgs"`
 }
 
