@@ -248,3 +248,25 @@ func FuzzDocuments(f *testing.F) {
 		}
 	})
 }
+
+// Documents without a value are left out, wherever they are, and hide nothing.
+func TestDocumentsWithoutValue(t *testing.T) {
+	const object = "apiVersion: v1\nkind: Namespace\n"
+	for text, want := range map[string]string{
+		"---\n# a template of nothing\n---\n" + object: "[{4 true false true}]",
+		"---\n---\n" + object + "---\n":                "[{3 true false true}]",
+		object + "---\n\n---\n- x\n":                   "[{1 true false true} {6 false true false}]",
+		"--- # first\n" + object + "--- \na: b\n":    "[{2 true false true} {5 true false false}]",
+		"a: |\n  ---\n  x\n":                           "[{1 true false false}]",
+		"---\n# c\n---\n":                              "[]",
+		"---\n---\n---":                                "[]",
+	} {
+		docs, err := documents([]byte(text))
+		if got := fmt.Sprint(docs); err != nil || got != want {
+			t.Errorf("%q: got %s, %v; want %s", text, got, err, want)
+		}
+	}
+	if _, err := documents([]byte("---\n# c\n---\na: [\n")); err == nil || !strings.Contains(err.Error(), "line 4 ") {
+		t.Errorf("a mistake after a document without a value: %v", err)
+	}
+}

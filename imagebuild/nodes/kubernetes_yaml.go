@@ -39,20 +39,52 @@ func documents(data []byte) (docs []yamlDocument, err error) {
 		d.object = d.mapping && json.Unmarshal(data, &object) == nil && object.APIVersion != "" && object.Kind != ""
 		return []yamlDocument{d}, nil
 	}
-	file, err := parser.ParseBytes(data, 0)
+	line := 0 // how many are before the document
+	for _, text := range split(data) {
+		d, ok, err := outlineOf(text, line)
+		if err != nil {
+			return nil, err
+		}
+		if ok {
+			d.line += line
+			docs = append(docs, d)
+		}
+		line += bytes.Count(text, []byte("\n"))
+	}
+	return docs, nil
+}
+
+// split cuts YAML before each line that begins a document, which is how kubectl
+// does it. The parser loses what comes after a document without a value.
+func split(data []byte) (texts [][]byte) {
+	start, end := 0, 0
+	for line := range bytes.Lines(data) {
+		if rest, ok := bytes.CutPrefix(line, []byte("---")); ok && (len(rest) == 0 || bytes.IndexByte([]byte(" \t\r\n"), rest[0]) >= 0) {
+			texts = append(texts, data[start:end])
+			start = end
+		}
+		end += len(line)
+	}
+	return append(texts, data[start:])
+}
+
+// outlineOf reads the outline of one document, before which there are as many lines.
+// False without an error means that it has no value.
+func outlineOf(text []byte, before int) (yamlDocument, bool, error) {
+	file, err := parser.ParseBytes(text, 0)
 	if err != nil {
 		var syntax yaml.Error
 		if errors.As(err, &syntax) && syntax.GetToken() != nil {
-			return nil, fmt.Errorf("line %d is not valid YAML: %s", syntax.GetToken().Position.Line, strings.TrimSpace(syntax.GetMessage()))
+			return yamlDocument{}, false, fmt.Errorf("line %d is not valid YAML: %s", before+syntax.GetToken().Position.Line, strings.TrimSpace(syntax.GetMessage()))
 		}
-		return nil, errors.New("not valid YAML")
+		return yamlDocument{}, false, errors.New("not valid YAML")
 	}
 	for _, doc := range file.Docs {
 		if d, ok := outline(doc.Body); ok {
-			docs = append(docs, d)
+			return d, true, nil
 		}
 	}
-	return docs, nil
+	return yamlDocument{}, false, nil
 }
 
 func outline(n ast.Node) (yamlDocument, bool) {
