@@ -256,7 +256,7 @@ func TestDocumentsWithoutValue(t *testing.T) {
 		"---\n# a template of nothing\n---\n" + object: "[{4 true false true}]",
 		"---\n---\n" + object + "---\n":                "[{3 true false true}]",
 		object + "---\n\n---\n- x\n":                   "[{1 true false true} {6 false true false}]",
-		"--- # first\n" + object + "--- \na: b\n":    "[{2 true false true} {5 true false false}]",
+		"--- # first\n" + object + "--- \na: b\n":      "[{2 true false true} {5 true false false}]",
 		"a: |\n  ---\n  x\n":                           "[{1 true false false}]",
 		"---\n# c\n---\n":                              "[]",
 		"---\n---\n---":                                "[]",
