@@ -16,7 +16,7 @@ FUZZTIME   ?= 30s
 # last with kubeadm's v1beta3, and two with v1beta4.
 KUBEADM    ?= 1.30.4 1.34.4 1.36.3
 
-.PHONY: help build test lint demo bench bench-ext4 kubernetes e2e crash reproducible fuzz soak e2fsprogs fixtures release clean
+.PHONY: help build test lint demo bench bench-ext4 kubernetes e2e e2e-cluster crash reproducible fuzz soak e2fsprogs fixtures release clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -34,10 +34,10 @@ test: ## install the tools that the tests compare with, then go vet and all test
 
 lint: ## gofmt, go vet (three systems), staticcheck, shellcheck
 	@files=$$(git ls-files '*.go' | xargs gofmt -l); [ -z "$$files" ] || { echo "gofmt would change:"; echo "$$files"; exit 1; }
-	$(GO) vet ./... ./testdata/bench/ext4
+	$(GO) vet ./... ./testdata/bench/ext4 ./testdata/cluster/programs/...
 	GOOS=darwin $(GO) vet ./...
 	GOOS=windows $(GO) vet ./...
-	CGO_ENABLED=0 $(GO) run $(STATICCHECK) ./... ./testdata/bench/ext4
+	CGO_ENABLED=0 $(GO) run $(STATICCHECK) ./... ./testdata/bench/ext4 ./testdata/cluster/programs/...
 	testdata/scripts.sh | xargs shellcheck
 
 demo: build ## build three nodes into demo/ from a small image: no root, no download
@@ -59,6 +59,9 @@ soak: ## run the ext4 property test for HOURS (1), with new seeds each round, un
 
 e2e: build ## build images from every packing and boot them under QEMU; ERAS='stretch bookworm'
 	testdata/e2e/run.sh $(ERAS)
+
+e2e-cluster: build ## form a cluster of built images, without internet (root); CLUSTER='--platform qemu'
+	testdata/cluster/run.sh $(CLUSTER)
 
 crash: ## kill QEMU guests while they write, and recover what they leave
 	testdata/crash/run.sh $(CRASH)
