@@ -43,14 +43,14 @@ type Input struct {
 func Plan(in Input) (raspios.Addition, error) {
 	k := in.Config.Kubernetes
 	if k == nil || !in.Node.InCluster() {
-		return raspios.Addition{Why: why, Owns: owned()}, nil
+		return raspios.Addition{Why: why, Owns: owned(), Guarded: guarded()}, nil
 	}
 	keys, err := in.Secrets.Kubernetes()
 	if err != nil {
 		return raspios.Addition{}, err
 	}
 	p := &planner{Input: in, k: k, keys: keys, env: map[string]string{}}
-	p.out.Why, p.out.Owns = why, owned()
+	p.out.Why, p.out.Owns, p.out.Guarded = why, owned(), guarded()
 	if p.first() { // once for the cluster
 		p.out.Notices = append(p.out.Notices, versionNotices(k, in.Facts)...)
 	}
@@ -92,6 +92,9 @@ func owned() []string {
 		"etc/systemd/system/timers.target.wants/piimg-tokens.timer",
 	}
 }
+
+// guarded returns where a control plane has the keys of the authorities.
+func guarded() []string { return []string{dir + "/pki", k3sDir + "/tls"} }
 
 // planner collects what is added to one node.
 type planner struct {

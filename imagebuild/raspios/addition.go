@@ -27,6 +27,10 @@ type Addition struct {
 	// What the base image has there and the plan does not, which is what piimg made
 	// of it for another node, is removed.
 	Owns []string
+	// Guarded are those of Owns whose content must not reach another node, not even
+	// in the free space of its image: a base image that has them is refused for nodes
+	// that do not get them.
+	Guarded []string
 	// Notices are things that the user should know, one sentence each.
 	Notices []string
 	// Why says in a few words what the addition is for: "kubernetes".
@@ -73,6 +77,11 @@ func (b *builder) add(a Addition) {
 func (b *builder) planOwned() {
 	forgot := false
 	for _, a := range b.Additions {
+		for _, name := range a.Guarded {
+			if b.left(name) {
+				b.fail("the base image holds /%s of another node, whose keys would stay in the free space of this one's image; start from an untouched base image", name)
+			}
+		}
 		for _, name := range a.Owns {
 			forgot = b.forget(name, a.Why) || forgot
 		}
@@ -81,6 +90,13 @@ func (b *builder) planOwned() {
 		// As with any file that is removed, its blocks are free and not overwritten.
 		b.notice("What the base image had for another node is removed; its keys can still be found in the free space of this image. Make images for cards that leave your hands from an untouched base image.")
 	}
+}
+
+// left reports whether the base has something at a path, and the plan nothing.
+func (b *builder) left(name string) bool {
+	canon, e, err := b.d.resolve(plan.Root, name, false)
+	b.try(err)
+	return err == nil && e.kind != isNothing && e.edit == nil && b.d.full[plan.Root][canon] == 0
 }
 
 // forget removes what is at a path unless the plan puts it there, and reports

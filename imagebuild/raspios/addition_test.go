@@ -144,3 +144,25 @@ func TestAdditionOwns(t *testing.T) {
 		})
 	}
 }
+
+// Keys that only some nodes may have are not left in the free space of another's image.
+func TestAdditionGuarded(t *testing.T) {
+	i := loadImage(t, "bookworm")
+	key := plan.Edit{Partition: plan.Root, Path: "etc/cluster/pki/ca.key", Op: plan.Write, Mode: 0o600, Content: []byte("x"), Secret: true}
+	a := Addition{Why: "cluster", Owns: []string{"etc/cluster"}, Guarded: []string{"etc/cluster/pki", "etc/cluster/none"}, Edits: []plan.Edit{key}}
+	for range 2 { // a control plane's, also from its own image
+		in := input(t, i, one(func(*nodes.Node) {}), 0)
+		in.Additions = []Addition{a}
+		p, err := Plan(in)
+		if err != nil {
+			t.Fatal(err)
+		}
+		apply(t, i, p)
+	}
+	a.Edits = nil
+	in := input(t, i, one(func(*nodes.Node) {}), 0)
+	in.Additions = []Addition{a}
+	if _, err := Plan(in); err == nil || !strings.Contains(err.Error(), "/etc/cluster/pki") || !strings.Contains(err.Error(), "untouched") {
+		t.Errorf("a worker's image with the keys of a control plane: %v", err)
+	}
+}
