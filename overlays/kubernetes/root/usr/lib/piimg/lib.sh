@@ -25,15 +25,14 @@ export PATH=$PATH:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 umask 022
 mkdir -p "$RUN" "$STAMPS"
 
-# Nothing fails without a word: what no line of the script has foreseen is told by
-# the line itself, as it is written there, so without what its variables hold.
+# Nothing fails without a word: what no line has foreseen is told by its number. The
+# line itself might show what is secret.
 set -E
-trap 'unforeseen "$?" "${BASH_SOURCE[0]}" "$LINENO" "$BASH_COMMAND"' ERR
+trap 'unforeseen "$?" "${BASH_SOURCE[0]}" "$LINENO"' ERR
 
 unforeseen() {
-	local first=${4%%$'\n'*}
-	printf 'Something failed that has no description (exit %s, line %s of %s: %s). Read the log of the node: journalctl -u piimg-firstboot\n' \
-		"$1" "$3" "${2##*/}" "${first:0:120}" >"$RUN/problem"
+	printf 'Something failed that has no description (exit %s, line %s of %s). Read the log of the node: journalctl -u piimg-firstboot\n' \
+		"$1" "$3" "${2##*/}" >"$RUN/problem"
 }
 
 say() { printf '%s\n' "$*"; }
