@@ -56,9 +56,10 @@ need mcopy=mtools ip=iproute2 ssh=openssh-client jq=jq openssl=openssl python3=p
 
 # --- who is there -------------------------------------------------------------------
 # isabelle runs init. celeste is the one that comes late.
+balancer=
 case $scenario in
 plain | cuts) control_planes=isabelle workers="blathers celeste" endpoint=isabelle ;;
-ha) control_planes="isabelle tom-nook timmy" workers="blathers celeste" endpoint=10.0.0.9 ;;
+ha) control_planes="isabelle tom-nook timmy" workers="blathers celeste" endpoint=10.0.0.9 balancer=external ;;
 *) die "no scenario $scenario" ;;
 esac
 first=isabelle nodes="$control_planes $workers"
@@ -131,6 +132,18 @@ ready() { # ready NODE...
 		kubectl get node "$node" -o jsonpath='{range .status.conditions[?(@.type=="Ready")]}{.status}{end}' | grep -qx True || { kubectl get nodes -o wide; return 1; }
 	done
 }
+# alive NODE...  Ready, and said so itself after $since: the API server remembers what
+# nodes were before they lost their power.
+alive() {
+	local node renewed
+	ready "$@" || return 1
+	for node; do
+		renewed=$(kubectl -n kube-node-lease get lease "$node" -o jsonpath='{.spec.renewTime}')
+		[ "$(date -u -d "$renewed" +%s)" -gt "$since" ] || { echo "$node was last heard of at $renewed"; return 1; }
+	done
+}
+# back NODE  whether the API server of a control plane is ready after a power-off.
+back() { on "$1" 'sudo kubectl --kubeconfig /etc/kubernetes/admin.conf --server https://localhost:6443 get --raw /readyz'; }
 # finished NODE  whether its first boot has come to its end.
 finished() { on "$1" 'sudo piimg status; test -e /var/lib/piimg/stamps/90-finished'; }
 power() { # power on|off|cut NODE...
@@ -168,6 +181,7 @@ write_nodes() {
 		kubernetes:
 		  version: "1.34.4"
 		  endpoint: $endpoint
+		  ${balancer:+loadBalancer: $balancer}
 		  artifacts: $artifacts
 		defaults:
 		  user: {name: nook, authorizedKeys: [$work/key.pub]}
@@ -226,14 +240,18 @@ reaches() { # reaches FROM TO  a pod on FROM, the Service of the pod on TO, by i
 # import_web NODE  the test's own image, which no node needs for the cluster.
 import_web() { on "$1" 'sudo ctr -n k8s.io images import -' <"$artifacts/images/web.tar"; }
 services() {
-	local from to
+	local from
 	for from in $workers; do check "$from: the test's image" within 60 import_web "$from"; done
 	pods | kubectl apply -f - >/dev/null
 	# shellcheck disable=SC2086 # a list
 	check "pods run on both workers" kubectl wait --for=condition=Ready --timeout=$((240 * slow))s pod --all
+	reach_all ''
+}
+reach_all() { # reach_all PREFIX
+	local from to
 	for from in $workers; do
 		for to in $workers; do
-			[ "$from" = "$to" ] || check "a pod on $from reaches the Service of a pod on $to by its name" within 60 reaches "$from" "$to"
+			[ "$from" = "$to" ] || check "$1a pod on $from reaches the Service of a pod on $to by its name" within 180 reaches "$from" "$to"
 		done
 	done
 }
@@ -264,6 +282,7 @@ no_secrets() {
 	return "$found"
 }
 status_file() { mtype -i "$(boot_drive "$work/cards/$1.img")" ::/piimg-status.txt | tr -d '\r'; }
+status_finished() { status_file "$1" | grep -qx 'Finished: the node is ready.'; }
 
 # --- the story ------------------------------------------------------------------------------
 trap finish EXIT
@@ -326,13 +345,24 @@ lap "finished"
 check "no bootstrap token is left" within 900 no_tokens
 lap "tokens gone"
 services
+if [ "$scenario" = ha ]; then
+	for node in $control_planes; do
+		power cut "$node"
+		check "the API answers without $node" within 180 kubectl get nodes
+		power on "$node"
+		check "$node is back" within 600 back "$node"
+	done
+	since=$(date +%s)
+	# shellcheck disable=SC2086 # a list
+	check "all nodes are Ready again" within 300 alive $nodes
+fi
 state >"$work/state.before"
 kubectl get nodes,pods -A -o wide || true
 
 # shellcheck disable=SC2086 # lists
 power off $nodes
 for node in $nodes; do
-	check "$node: piimg-status.txt" status_file "$node"
+	check "$node: piimg-status.txt says that it is finished" status_finished "$node"
 	status_file "$node" | sed 's/^/     | /'
 done
 for node in $workers; do
@@ -340,11 +370,13 @@ for node in $workers; do
 	check "$node: no private key of the cluster on its card (search of its bytes)" no_keys "$work/cards/$node.img"
 done
 
+since=$(date +%s)
 # shellcheck disable=SC2086 # lists
 power on $nodes
 # shellcheck disable=SC2086 # lists
-check "after power-off: all nodes are Ready" within 900 ready $nodes
+check "after power-off: all nodes are Ready" within 900 alive $nodes
 for node in $nodes; do check "$node: after power-off: its first boot is finished" within 300 finished "$node"; done
+reach_all "after power-off: "
 state >"$work/state.after"
 check "after power-off: nothing has changed" diff "$work/state.before" "$work/state.after"
 lap "all"
