@@ -68,11 +68,12 @@ func (p *planner) planPatches() {
 	}
 }
 
-// planTokens tells the first control plane whom it is to expect.
+// planTokens tells the first control plane whom it is to expect: a node, its token,
+// and its role in each line.
 func (p *planner) planTokens() {
 	var b strings.Builder
 	for _, n := range joining(p.Config) {
-		fmt.Fprintf(&b, "%s %s\n", n.Hostname, p.Secrets.BootstrapToken(n.Hostname).Reveal())
+		fmt.Fprintf(&b, "%s %s %s\n", n.Hostname, p.Secrets.BootstrapToken(n.Hostname).Reveal(), n.Role)
 	}
 	p.secret(dir+"/tokens", []byte(b.String()))
 }
