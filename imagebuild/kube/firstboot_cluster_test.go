@@ -409,7 +409,10 @@ func (f *fake) kubectl() error {
 	switch {
 	case strings.Contains(line, " get nodes "):
 		for _, name := range slices.Sorted(maps.Keys(f.w.Nodes)) {
-			fmt.Printf("%s=%s\n", name, f.w.Nodes[name])
+			if !strings.HasSuffix(name, "/control-plane") {
+				named := map[bool]string{true: ",control-plane"}[f.w.Nodes[name+"/control-plane"] != ""]
+				fmt.Printf("%s=%s%s\n", name, f.w.Nodes[name], named)
+			}
 		}
 	case strings.Contains(line, " get secrets "):
 		for _, id := range slices.Sorted(maps.Keys(f.w.Tokens)) {

@@ -77,7 +77,7 @@ func (n *node) state() map[string]string {
 	w := readWorld(n.dir)
 	slices.Sort(w.Done)
 	for name, v := range map[string]any{
-		"units": w.Active, "enabled": w.Enable, "packages": w.Debs, "half-installed": w.Half, "images": w.Images, "nodes": w.Nodes,
+		"units": w.Active, "enabled": w.Enable, "packages": w.Debs, "half-installed": w.Half + w.Unpacked + fmt.Sprint(w.Journal), "images": w.Images, "nodes": w.Nodes,
 		"tokens": slices.Sorted(maps.Keys(w.Tokens)), "done": w.Done, "member": w.Member, "containerd": w.Config,
 	} {
 		data, err := json.Marshal(v)

@@ -87,6 +87,9 @@ func (f *fake) sleep() error {
 	if n >= 5 { // between two attempts
 		f.w.Failed++
 	}
+	if n >= 60 && f.w.Remote && !f.w.Active["kubelet"] && f.w.Nodes[f.me()] == "True" {
+		f.w.Nodes[f.me()] = "Unknown" // it has not been heard of for long
+	}
 	if f.w.Give > 0 && f.w.Failed >= f.w.Give {
 		return status{"sleep: the card is taken out", 98}
 	}
@@ -249,6 +252,8 @@ func (f *fake) dpkgQuery() error {
 	switch {
 	case f.w.Half == name:
 		fmt.Print("iHR=" + version)
+	case f.w.Unpacked == name:
+		fmt.Print("iU =" + version)
 	case ok:
 		fmt.Print("ii =" + version)
 	default:
@@ -263,8 +268,8 @@ func (f *fake) dpkg() error {
 		fmt.Println("arm64")
 	case slices.Contains(f.args, "--configure"):
 		f.step()
-		f.w.Half = ""
-		f.step()
+		f.w.Journal = false
+		f.configure()
 	case slices.Contains(f.args, "--compare-versions"):
 		if ops[0] < ops[2] {
 			return status{"", 1}
@@ -284,23 +289,31 @@ func (f *fake) dpkg() error {
 
 // install unpacks and configures a package.
 func (f *fake) install(name, version string, files []string) {
-	f.w.Half, f.w.Debs[name] = name, version
+	f.w.Journal, f.w.Half, f.w.Debs[name] = true, name, version
 	for _, file := range files {
 		f.step()
 		must(os.MkdirAll(filepath.Dir(f.path(file)), 0o755))
 		must(os.WriteFile(f.path(file), []byte(program(os.Getenv("FAKE_BINS"), filepath.Base(file))), 0o755))
 	}
 	f.step()
-	f.w.Half = ""
-	if name == "containerd" {
+	f.w.Half, f.w.Unpacked = "", name
+	f.configure()
+	f.w.Journal = false
+}
+
+// configure finishes what is unpacked. What is not is left as it is.
+func (f *fake) configure() {
+	f.step()
+	if f.w.Unpacked == "containerd" {
 		f.w.Enable["containerd"] = true
 		f.start("containerd")
 	}
+	f.w.Unpacked = ""
 	f.step()
 }
 
 func (f *fake) aptGet() error {
-	if f.w.Half != "" {
+	if f.w.Journal {
 		return status{"E: dpkg was interrupted, you must manually run 'dpkg --configure -a' to correct the problem.", 100}
 	}
 	list, _ := os.ReadFile(f.path("etc/apt/sources.list.d/piimg-kubernetes.list"))

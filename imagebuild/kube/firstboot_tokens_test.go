@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"text/template"
 	"time"
 
 	"github.com/piimg/piimg/imagebuild/secrets"
@@ -210,12 +211,13 @@ func TestFirstBootUnits(t *testing.T) {
 	}
 	units := []string{"piimg-firstboot.service", "piimg-tokens.service", "piimg-tokens.timer", "kubelet.service", "containerd.service"}
 	for _, unit := range units {
-		out := run(t, analyze, "verify", "--man=no", "--root="+n.path(""), unit)
-		for line := range strings.Lines(out) {
-			if strings.Contains(line, unit) {
-				t.Errorf("systemd-analyze verify: %s", line)
-			}
+		if out := run(t, analyze, "verify", "--man=no", "--root="+n.path(""), unit); out != "" {
+			t.Errorf("systemd-analyze verify: %s", out)
 		}
+	}
+	n.edit("etc/systemd/system/"+units[0], func(s string) string { return strings.Replace(s, "Restart=on-failure", "Restart=often", 1) })
+	if out := run(t, analyze, "verify", "--man=no", "--root="+n.path(""), units[0]); !strings.Contains(out, "often") {
+		t.Errorf("systemd-analyze says nothing of a unit that is wrong: %s", out)
 	}
 	shellcheck := tool(t, "shellcheck")
 	args := []string{"--"}
@@ -230,5 +232,40 @@ func TestFirstBootUnits(t *testing.T) {
 	run(t, shellcheck, args...)
 	for _, script := range args[1:] {
 		run(t, tool(t, "bash"), "-n", script)
+	}
+}
+
+// TestTokensTemplate fills in the template that kubectl gets from the keeper.
+func TestTokensTemplate(t *testing.T) {
+	script, err := os.ReadFile("../../overlays/kubernetes/root/" + keeper)
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := regexp.MustCompile(`go-template=([^']*)'`).FindSubmatch(script)
+	if m == nil {
+		t.Fatal("the keeper has no template")
+	}
+	condition := func(kind, status string) any { return map[string]any{"type": kind, "status": status} }
+	node := func(name string, labels map[string]any, conditions ...any) any {
+		n := map[string]any{"metadata": map[string]any{"name": name}, "status": map[string]any{}}
+		if labels != nil {
+			n["metadata"].(map[string]any)["labels"] = labels
+		}
+		if conditions != nil {
+			n["status"].(map[string]any)["conditions"] = conditions
+		}
+		return n
+	}
+	list := map[string]any{"items": []any{
+		node("isabelle", map[string]any{"a": "b", "node-role.kubernetes.io/control-plane": "", "z": ""}, condition("MemoryPressure", "False"), condition("Ready", "True")),
+		node("blathers", map[string]any{"a": "b"}, condition("Ready", "Unknown"), condition("PIDPressure", "True")),
+		node("celeste", nil),
+	}}
+	var b strings.Builder
+	if err := template.Must(template.New("").Parse(string(m[1]))).Execute(&b, list); err != nil {
+		t.Fatal(err)
+	}
+	if want := "isabelle=True,control-plane\nblathers=Unknown\nceleste=\n"; b.String() != want {
+		t.Errorf("got %q, want %q", b.String(), want)
 	}
 }

@@ -35,8 +35,11 @@ type world struct {
 	Active map[string]bool   // running units
 	Enable map[string]bool   // units that run after a start
 	Debs   map[string]string // installed packages
-	Half   string            // the package that dpkg was busy with
-	Images []string          // of containerd
+	// What dpkg was busy with: a package that it unpacked, or configured; and whether it
+	// has come to an end since.
+	Half, Unpacked string
+	Journal        bool
+	Images         []string // of containerd
 
 	// The API server, whether of this node or of another.
 	Remote bool // there is a control plane elsewhere
