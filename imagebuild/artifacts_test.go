@@ -21,7 +21,7 @@ func TestArtifactsOfK3s(t *testing.T) {
 	}
 	dir := t.TempDir()
 	text := `
-cluster: {name: villagers, network: 10.0.0.0/24}
+cluster: {name: villagers, network: 10.0.0.0/24, gateway: 10.0.0.1}
 image: {path: ` + image + `}
 kubernetes:
   version: 1.34.1+k3s1

@@ -35,7 +35,7 @@ type imageDoc struct {
 type clusterDoc struct {
 	Name    text        `json:"name" jsonschema:"example=villagers" jsonschema_description:"The cluster's name: lower-case letters, digits and hyphens. The secrets belong to it."`
 	Network text        `json:"network,omitempty" alias:"subnet,cidr,net" jsonschema:"example=10.0.0.0/24" jsonschema_description:"The IPv4 network of the static addresses, such as 10.0.0.0/24."`
-	Gateway text        `json:"gateway,omitempty" alias:"router,gw" jsonschema:"example=10.0.0.1" jsonschema_description:"The IPv4 address of the network's gateway. Without it, nodes with a static address reach their own network only."`
+	Gateway text        `json:"gateway,omitempty" alias:"router,gw" jsonschema:"example=10.0.0.1" jsonschema_description:"The IPv4 address of the network's gateway. Without it, nodes with a static address reach their own network only, and Kubernetes does not work."`
 	DNS     value[list] `json:"dns,omitempty" alias:"nameserver,nameservers,resolvers" jsonschema_description:"The IPv4 addresses of the name servers of nodes with a static address."`
 }
 

@@ -58,6 +58,7 @@ func (c *checker) kubernetes(v value[kubernetesDoc], all []node, k cluster) *Kub
 	out.Mirrors = c.mirrors(d.Mirrors)
 	if known && len(all) > 0 && !c.nodesMisread && rolesKnown(all) {
 		c.members(block, out, all)
+		c.way(block, k)
 		c.subnets(&pods, &services, all, k)
 		out.Endpoint = c.endpoint(d.Endpoint, d.LoadBalancer, block, all, k)
 		if a := out.Endpoint.Addr; a.IsValid() && d.Endpoint.Given() {
@@ -92,6 +93,16 @@ func (c *checker) distribution(v text) Distribution {
 		return ""
 	}
 	return Distribution(c.choice(v, "distribution", string(Kubeadm), string(K3s)))
+}
+
+// way refuses a network without a gateway: a node finds the way to a service's
+// address by its default route, before kube-proxy turns it into a pod's. What the
+// route leads to need not be there.
+func (c *checker) way(block place, k cluster) {
+	if k.network.v.IsValid() && !k.gateway.given {
+		c.fail(block, "add cluster.gateway; if nothing leads out of the network, any free address of it will do",
+			"there is no cluster.gateway, and nodes without a default route do not reach the cluster's services")
+	}
 }
 
 // members checks the nodes that take part.

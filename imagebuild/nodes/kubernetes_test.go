@@ -119,6 +119,18 @@ func TestKubernetesRefusals(t *testing.T) {
 	}
 }
 
+// TestKubernetesGateway wants a default route on every node with a static address.
+func TestKubernetesGateway(t *testing.T) {
+	head := strings.Replace(kubeHead, ", gateway: 10.0.0.1", "", 1)
+	_, err := load(t, head+"kubernetes: {version: 1.34.1}\n"+kubeNodes)
+	if err == nil || !strings.Contains(err.Error(), "do not reach the cluster's services") || !strings.Contains(err.Error(), "add cluster.gateway") {
+		t.Errorf("without a gateway: %v", err)
+	}
+	if _, err := load(t, head+kubeNodes); err != nil {
+		t.Errorf("without a gateway, and without Kubernetes: %v", err)
+	}
+}
+
 func TestKubernetesTaken(t *testing.T) {
 	kube := func(block, nodes string) *Config {
 		t.Helper()
