@@ -8,7 +8,9 @@ import (
 	"io/fs"
 	"maps"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -219,5 +221,43 @@ func TestFirstBoot(t *testing.T) {
 			n := newNode(t, k)
 			n.boot()
 		})
+	}
+}
+
+// TestSkippedPhasesExist asks every kubeadm whether it knows the phases that the
+// scripts leave out.
+func TestSkippedPhasesExist(t *testing.T) {
+	script, err := os.ReadFile("../../overlays/kubernetes/root/usr/lib/piimg/phases/60-cluster")
+	if err != nil {
+		t.Fatal(err)
+	}
+	skipped := func(command, pattern string) []string {
+		m := regexp.MustCompile(pattern).FindSubmatch(script)
+		if m == nil {
+			t.Fatalf("the script leaves out no phases of kubeadm %s", command)
+		}
+		return strings.Split(string(m[1]), ",")
+	}
+	phases := map[string][]string{
+		"init": append(skipped("init", ` skip=([a-z,-]+)\n`), skipped("init", `--skip-token-print --skip-phases=([a-z,-]+) `)...),
+		"join": skipped("join", `join --config "\$config" --skip-phases=([a-z,-]+);`),
+	}
+	for _, k := range kubeadms(t) {
+		all := planAll(t, asVersion(t, threeNodes, k.version), secrets.Placeholder("villagers"))
+		for command, names := range phases {
+			config := filepath.Join(t.TempDir(), "kubeadm.yaml")
+			node := map[string]string{"init": "isabelle", "join": "blathers"}[command]
+			must(os.WriteFile(config, []byte(content(all[node], kubeadmYAML)), 0o600))
+			// It looks at the names in their order, and does nothing when one is wrong. Not
+			// all of them are in its help.
+			skip := "--skip-phases=" + strings.Join(append(names, "no-such-phase"), ",")
+			out, err := exec.Command(k.path, command, "--dry-run", "--config", config, skip).CombinedOutput()
+			if err == nil || !strings.Contains(string(out), "invalid phase name: no-such-phase") {
+				t.Errorf("kubeadm %s %s %s: %v\n%s", k.version, command, skip, err, out)
+			}
+		}
+		if help := k.run(t, "reset", "--help"); !strings.Contains(help, "--cri-socket") || !strings.Contains(help, "--force") {
+			t.Errorf("kubeadm %s reset lacks arguments", k.version)
+		}
 	}
 }
