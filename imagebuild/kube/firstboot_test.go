@@ -26,6 +26,7 @@ type cardKind struct {
 	hostname string
 	offline  bool
 	debs     bool // packages among the artifacts, in the place of programs
+	long     bool // left out where it would take long to have them all
 }
 
 func cardKinds() []cardKind {
@@ -34,14 +35,14 @@ func cardKinds() []cardKind {
 	const v = "1.34.4"
 	three, ha := strings.ReplaceAll(threeNodes, "VERSION", v), strings.ReplaceAll(available, "VERSION", v)
 	return []cardKind{
-		{"init", three, "isabelle", true, false},
-		{"init online", three, "isabelle", false, false},
-		{"worker", three, "blathers", true, true},
-		{"worker by DHCP online", three, "celeste", false, false},
-		{"available init", ha, "isabelle", true, true},
-		{"control plane", ha, "digby", true, false},
-		{"k3s server", k3s, "isabelle", true, false},
-		{"k3s agent online", k3s, "blathers", false, false},
+		{"init", three, "isabelle", true, false, false},
+		{"init online", three, "isabelle", false, false, true},
+		{"worker", three, "blathers", true, true, false},
+		{"worker by DHCP online", three, "celeste", false, false, true},
+		{"available init", ha, "isabelle", true, true, true},
+		{"control plane", ha, "digby", true, false, false},
+		{"k3s server", k3s, "isabelle", true, false, true},
+		{"k3s agent online", k3s, "blathers", false, false, false},
 	}
 }
 
