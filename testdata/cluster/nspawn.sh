@@ -203,6 +203,3 @@ nspawn_boot_partition() {
 
 # nspawn_has NODE PATH  whether the running node has the file.
 nspawn_has() { [ -e "$work/nodes/$1/root$2" ]; }
-
-# nspawn_boots NODE  how often it has booted since it has power.
-nspawn_boots() { grep -c '^=== power on' "$work/nodes/$1/console.log"; }

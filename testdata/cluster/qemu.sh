@@ -18,13 +18,12 @@ qemu_files() { :; }
 
 # qemu_on NODE  power.
 qemu_on() {
-	local node=$1 mem=${MEM_WORKER:-1536M} boots
-	case " $control_planes " in *" $node "*) mem=${MEM_CONTROL_PLANE:-3072M} ;; esac
-	boots=$PI_IMAGE_TMP/vm/$node
+	local node=$1 mem=1536M
+	case " $control_planes " in *" $node "*) mem=3072M ;; esac
 	ip -n "$switch" tuntap add "$node" mode tap
 	ip -n "$switch" link set "$node" master sw up
 	in_switch "$pi_image/boot.sh" "$work/cards/$node.img" --name "$node" --net "tap=$node,mac=$(mac "$node")" \
-		--mem "$mem" --smp 2 --keep --wait none >>"$work/$node.qemu.log" 2>&1 || die "$node does not start: $boots"
+		--mem "$mem" --smp 2 --keep --wait none >>"$work/$node.qemu.log" 2>&1 || die "$node does not start: $work/$node.qemu.log says why"
 }
 
 # qemu_off NODE [cut]  power off; QEMU is killed either way, and what the guest had
@@ -46,4 +45,3 @@ qemu_off() {
 }
 
 qemu_has() { on "$1" "sudo test -e $2"; }
-qemu_boots() { cat "$PI_IMAGE_TMP/vm/$1/boots"; }

@@ -18,6 +18,7 @@
 #   PIIMG            the program under test            (default: bin/piimg)
 #   PIIMG_E2E_CACHE  base image, programs, artifacts   (default: piimg-e2e in the
 #                    user's cache folder)
+#   E2E_OVERLAY      a folder with root/ and boot/ that is laid over all nodes
 #   E2E_WORK         scratch folder, kept at the end   (default: a temporary one)
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
@@ -28,7 +29,7 @@ while [ $# -gt 0 ]; do
 	--platform) platform=$2 ;;
 	--scenario) scenario=$2 ;;
 	--slow) slow=$2 ;;
-	*) sed -n '2,/^set/s/^# \{0,1\}//p' "$0" | head -n 25 >&2; exit 2 ;;
+	*) sed -n '2,/^set/s/^# \{0,1\}//p' "$0" | head -n 27 >&2; exit 2 ;;
 	esac
 	shift 2
 done
@@ -176,7 +177,7 @@ write_nodes() {
 	local node files
 	files=$("${platform}_files")
 	cat <<-YAML
-		image: {path: $base, rootSize: ${ROOT_SIZE:-8GiB}}
+		image: {path: $base, rootSize: 8GiB}
 		cluster: {name: island, network: 10.0.0.0/24, gateway: 10.0.0.1, dns: [10.0.0.1]}
 		kubernetes:
 		  version: "1.34.4"
@@ -198,8 +199,7 @@ build() { "$piimg" build --nodes "$work/nodes.yaml" --out "$work/out" --secrets 
 # --- checks -----------------------------------------------------------------------------
 # no_keys IMAGE...  none of the cluster's private keys is in the raw images.
 no_keys() { python3 "$here/keysearch.py" "$work/secrets.yaml" "$@"; }
-# token NODE  the id of its bootstrap token, and with secret the whole token; from the
-# control plane's image.
+# tokens  the control plane's list of nodes and their bootstrap tokens, from its image.
 tokens() { debugfs -R "cat /etc/piimg/kubernetes/tokens" "$(root_at "$work/out/$first.img")" 2>/dev/null; }
 token() { awk -v node="$1" '$1 == node { print $2 }' "$work/tokens"; }
 token_id() { token "$1" | cut -d . -f 1; }
