@@ -158,6 +158,9 @@ func TestPowerLost(t *testing.T) {
 						t.Fatal(c.out.String())
 					}
 				}
+				for _, c := range left {
+					must(os.RemoveAll(c.dir))
+				}
 			}
 		})
 	}
