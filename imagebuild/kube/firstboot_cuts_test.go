@@ -5,7 +5,9 @@ package kube
 import (
 	"crypto/sha256"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io/fs"
 	"maps"
 	"math/rand/v2"
 	"os"
@@ -172,18 +174,39 @@ func (n *node) left() []*node {
 	seen := map[[32]byte]bool{}
 	last := ""
 	n.moments(func(int) bool {
-		now := n.signature()
-		if now == last {
-			return false
-		}
-		last = now
-		if d := digest(n.state()); !seen[d] {
-			seen[d] = true
-			all = append(all, n.copy(n.t))
+		if c := n.caught(&last, seen); c != nil {
+			all = append(all, c)
 		}
 		return false
 	}, firstboot)
 	return all
+}
+
+// caught returns a copy of the card if it is in a state that was not seen before. The
+// other half of a pipeline may be at work meanwhile, and files come and go: then there
+// is no copy, and a later moment shows what it did.
+func (n *node) caught(last *string, seen map[[32]byte]bool) (c *node) {
+	defer func() {
+		if r := recover(); r != nil {
+			if err, ok := r.(error); !ok || !errors.Is(err, fs.ErrNotExist) {
+				panic(r)
+			}
+			c = nil
+		}
+	}()
+	now := n.signature()
+	if now == *last {
+		return nil
+	}
+	d := digest(n.state())
+	if !seen[d] {
+		c = n.copy(n.t)
+	}
+	if n.signature() != now {
+		return nil
+	}
+	*last, seen[d] = now, true
+	return c
 }
 
 // signature changes with every file of the node, and is cheaper than to read them.

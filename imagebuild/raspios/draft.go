@@ -105,7 +105,6 @@ func (d *draft) lstat(p plan.Partition, name string) (entry, error) {
 	}
 	edits := d.edits[p]
 	k := key(p, name)
-	removed := false
 	if e, ok := edits[k]; ok {
 		switch e.Op {
 		case plan.Write:
@@ -114,13 +113,9 @@ func (d *draft) lstat(p plan.Partition, name string) (entry, error) {
 			return entry{kind: isDir, edit: &e}, nil
 		case plan.Symlink:
 			return entry{kind: isLink, target: e.Target, edit: &e}, nil
-		case plan.Remove:
-			removed = true
 		}
 	}
-	for dir := path.Dir(k); dir != "." && !removed; dir = path.Dir(dir) {
-		removed = edits[dir].Op == plan.Remove
-	}
+	removed := d.removed(p, k)
 	if d.full[p][k] > 0 {
 		return d.dirOrBase(p, name, removed)
 	}
@@ -128,6 +123,17 @@ func (d *draft) lstat(p plan.Partition, name string) (entry, error) {
 		return entry{}, nil
 	}
 	return d.lstatBase(p, name)
+}
+
+// removed reports whether an edit removes what the base has at a key, or a folder
+// that it is in.
+func (d *draft) removed(p plan.Partition, k string) bool {
+	for ; k != "."; k = path.Dir(k) {
+		if d.edits[p][k].Op == plan.Remove {
+			return true
+		}
+	}
+	return false
 }
 
 // dirOrBase describes a path that edits will put something below: what the base
@@ -296,7 +302,7 @@ func (d *draft) readDir(p plan.Partition, dir string) ([]string, error) {
 	}
 	names := map[string]bool{}
 	base := e.base
-	if e.edit != nil { // the base may have the folder as well, and what is in it stays
+	if e.edit != nil && !d.removed(p, key(p, canon)) { // the base may have the folder as well, and what is in it stays
 		at, err := d.lstatBase(p, canon)
 		if err != nil {
 			return nil, err

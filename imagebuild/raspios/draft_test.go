@@ -93,6 +93,27 @@ func TestDraftShowsTheResult(t *testing.T) {
 	})
 }
 
+// A folder may be made below what was a file and has been removed.
+func TestDraftFolderWhereAFileWas(t *testing.T) {
+	base := plantest.New()
+	write := plan.Edit{Partition: plan.Root, Path: "b", Op: plan.Write, Content: []byte("b")}
+	if err := plan.Apply(context.Background(), []plan.Edit{write}, nil, base); err != nil {
+		t.Fatal(err)
+	}
+	d := newDraft(plantest.New(), base)
+	if _, err := d.drop(plan.Root, "b", ""); err != nil {
+		t.Fatal(err)
+	}
+	if err := d.put(plan.Edit{Partition: plan.Root, Path: "b/a/a", Op: plan.Mkdir, Mode: 0o755}); err != nil {
+		t.Fatal(err)
+	}
+	for _, dir := range []string{"b", "b/a", "b/a/a"} {
+		if _, err := d.readDir(plan.Root, dir); err != nil {
+			t.Errorf("%s: %v", dir, err)
+		}
+	}
+}
+
 // check compares a draft with a file system, path by path.
 func check(t *rapid.T, d *draft, after *plantest.FS, dir string) {
 	for _, n := range []string{"a", "b", "c", "renamed"} {
