@@ -16,7 +16,7 @@ tools=(
 	sfdisk=fdisk fdisk=fdisk sgdisk=gdisk
 	xz=xz-utils zstd=zstd gzip=gzip zip=zip unzip=unzip age=age script=bsdutils
 	ssh-keygen=openssh-client sshd=openssh-server
-	containerd=containerd kubectl=kubernetes-client
+	containerd=containerd kubectl=kubernetes-client nodeset=clustershell
 	shellcheck=shellcheck git=git make=make jq=jq python3=python3-minimal openssl=openssl
 )
 missing=() packages=()

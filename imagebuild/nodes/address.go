@@ -40,6 +40,7 @@ func unusable(a netip.Addr) string {
 func (c *checker) ipv4(v text, what string) (netip.Addr, bool) {
 	a, err := netip.ParseAddr(v.V)
 	switch {
+	case c.noPattern(v, what):
 	case err == nil && (a.Is6() || a.Is4In6()):
 		c.fail(at(v), "use an IPv4 address", "%s %q is an IPv6 address, which piimg does not set yet", what, v.V)
 	case err == nil && unusable(a) != "":

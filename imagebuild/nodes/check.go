@@ -20,6 +20,9 @@ type checker struct {
 	misread bool
 	// nodesMisread is misread of the parts that say what the nodes are together.
 	nodesMisread bool
+	// told has, of what two ranges have in common, what was reported: the two
+	// places, and what kind of value it is.
+	told map[[3]string]bool
 }
 
 // place is where in the file something was said.

@@ -40,9 +40,10 @@ type clusterDoc struct {
 }
 
 type nodeDoc struct {
-	Hostname text `json:"hostname" alias:"name,host" jsonschema:"example=isabelle" jsonschema_description:"The node's name: lower-case letters, digits and hyphens, at most 63."`
-	IP       text `json:"ip,omitempty" alias:"address,ipaddress,ip_address,addr,ipv4,static,static_ip,staticip" jsonschema_description:"A static IPv4 address inside cluster.network, or dhcp, which is the default."`
-	MAC      text `json:"mac,omitempty" alias:"macaddress,mac_address,hwaddr" jsonschema:"example=b8:27:eb:00:00:01" jsonschema_description:"The MAC address of the node's network interface."`
+	Hostname text        `json:"hostname" alias:"name,host" jsonschema:"example=isabelle" jsonschema_description:"The node's name: lower-case letters, digits and hyphens, at most 63. With numbers in brackets the entry stands for many nodes: worker-[001-100], rack[1-4]-[01-20], w[1-4,7]. What else the entry says holds for all of them."`
+	IP       text        `json:"ip,omitempty" alias:"address,ipaddress,ip_address,addr,ipv4,static,static_ip,staticip" jsonschema_description:"A static IPv4 address inside cluster.network, or dhcp, which is the default. Of a range, the address of the first node, from which the others count up; or a range as long as the hostname's: 10.0.0.[11-110]."`
+	MAC      text        `json:"mac,omitempty" alias:"macaddress,mac_address,hwaddr" jsonschema:"example=b8:27:eb:00:00:01" jsonschema_description:"The MAC address of the node's network interface."`
+	MACs     value[list] `json:"macs,omitempty" alias:"macaddresses,mac_addresses,hwaddrs" jsonschema_description:"The MAC addresses of a range's nodes, one for each, in its order."`
 	settingsDoc
 }
 

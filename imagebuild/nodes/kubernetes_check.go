@@ -108,6 +108,7 @@ func (c *checker) way(block place, k cluster) {
 // members checks the nodes that take part.
 func (c *checker) members(block place, out *Kubernetes, all []node) {
 	planes, workers := 0, 0
+	said := map[string]bool{} // of a range, it is told once
 	for _, n := range all {
 		if !n.member() {
 			continue
@@ -117,6 +118,12 @@ func (c *checker) members(block place, out *Kubernetes, all []node) {
 			workers++
 		} else {
 			planes++
+		}
+		if said[n.path] {
+			continue
+		}
+		said[n.path] = true
+		if s.role.v == ControlPlane {
 			if n.dhcp {
 				c.fail(n.of(s.role.place), "add ip: with an address of cluster.network", "a control plane needs a static address: the other nodes, and certificates, name it")
 			}

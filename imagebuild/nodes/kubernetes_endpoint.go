@@ -93,8 +93,11 @@ func names(all []node) string {
 	for _, n := range all {
 		s = append(s, n.hostname.v)
 	}
-	if len(s) < 2 {
+	switch {
+	case len(s) < 2:
 		return strings.Join(s, "")
+	case len(s) > 8:
+		return fmt.Sprintf("%s, %s and %d others", s[0], s[1], len(s)-2)
 	}
 	return strings.Join(s[:len(s)-1], ", ") + " and " + s[len(s)-1]
 }
@@ -123,6 +126,9 @@ func freeAddress(k cluster, all []node) string {
 // hostPort splits host[:port].
 func (c *checker) hostPort(v text) (Endpoint, bool) {
 	const hint = "write the name of a control plane, an IPv4 address or a DNS name, with :port unless it is 6443"
+	if c.noPattern(v, "endpoint") {
+		return Endpoint{}, false
+	}
 	host, port, hasPort := strings.Cut(v.V, ":")
 	n := uint64(apiPort)
 	if hasPort {
@@ -225,6 +231,8 @@ func (c *checker) endpointNode(v, lb text, by string, n node, planes []node) {
 	case role == ControlPlane && len(planes) > 1:
 		c.fail(at(v), "use an address that no node has, which kube-vip then holds, or that of a load balancer",
 			"%s is one of several control planes: without it the others could not be reached", n.hostname.v)
+	case n.many && v.V != n.hostname.v:
+		c.fail(at(v), "choose an address that no node has, or two ranges around it", "%s is in the range of %s, and is %s's", v.V, n.path, n.hostname.v)
 	case role == Worker || role == Plain:
 		c.fail(at(v), "name a control plane, or an address that no node has", "%s is no control plane", n.hostname.v)
 	}

@@ -46,7 +46,7 @@ func (c *checker) subnet(v text, block place, key, def string) subnet {
 // subnets checks the sizes of the two subnets, and that they overlap nothing.
 func (c *checker) subnets(pods, services *subnet, all []node, k cluster) {
 	if pods.p.IsValid() {
-		c.podSize(pods, all)
+		c.podSize(pods, all, []netip.Prefix{k.network.v, services.p})
 	}
 	if services.p.IsValid() {
 		c.serviceSize(services)
@@ -67,7 +67,7 @@ func (c *checker) subnets(pods, services *subnet, all []node, k cluster) {
 }
 
 // podSize wants a /24 for each node that takes part.
-func (c *checker) podSize(s *subnet, all []node) {
+func (c *checker) podSize(s *subnet, all []node, taken []netip.Prefix) {
 	members := 0
 	for _, n := range all {
 		if n.member() {
@@ -80,8 +80,41 @@ func (c *checker) podSize(s *subnet, all []node) {
 	case bits < minPodBits:
 		c.fail(s.place, "use a /16, such as "+s.wider(16), "%s is too large: kubeadm allows a /8 at most", s.name())
 	case 1<<(nodePodBits-bits) < members:
-		c.fail(s.place, "use a /16, such as "+s.wider(16), "%s is too small: it has %d networks of 256 addresses, and %d nodes need one each", s.name(), 1<<(nodePodBits-bits), members)
+		c.fail(s.place, s.room(members, taken), "%s is too small: it has %d networks of 256 addresses, and %d nodes need one each", s.name(), 1<<(nodePodBits-bits), members)
 	}
+}
+
+// room proposes a subnet of pods for a number of nodes, which overlaps none that
+// is taken.
+func (s *subnet) room(nodes int, taken []netip.Prefix) string {
+	bits := 16
+	for 1<<(nodePodBits-bits) < nodes {
+		bits--
+	}
+	if p := netip.PrefixFrom(s.p.Addr(), bits).Masked(); free(p, taken) {
+		return fmt.Sprintf("use a /%d, such as %s", bits, p)
+	}
+	return "write " + s.key + ": " + vacant(bits, taken)
+}
+
+// free reports whether p overlaps none of those that are taken.
+func free(p netip.Prefix, taken []netip.Prefix) bool {
+	for _, t := range taken {
+		if t.IsValid() && t.Overlaps(p) {
+			return false
+		}
+	}
+	return true
+}
+
+// vacant returns a private network of a length that overlaps none that is taken.
+func vacant(bits int, taken []netip.Prefix) string {
+	for _, a := range []string{"10.244.0.0", "10.128.0.0", "10.64.0.0", "172.16.0.0", "100.64.0.0", "10.0.0.0"} {
+		if p := netip.PrefixFrom(netip.MustParseAddr(a), bits).Masked(); free(p, taken) {
+			return p.String()
+		}
+	}
+	return fmt.Sprintf("and a /%d that is used nowhere else", bits)
 }
 
 func (c *checker) serviceSize(s *subnet) {
@@ -115,19 +148,18 @@ func (c *checker) disjoint(s *subnet, taken []netip.Prefix, all []node, k cluste
 	for _, a := range k.dns.v {
 		hidden("the name server", a)
 	}
+	said := map[string]bool{} // of a range, one address is enough
 	for _, n := range all {
-		hidden(n.hostname.v+"'s address", n.ip.v)
+		if !said[n.path] {
+			said[n.path] = hidden(n.hostname.v+"'s address", n.ip.v)
+		}
 	}
 }
 
 // instead proposes a subnet that overlaps none that is taken.
 func (s *subnet) instead(taken []netip.Prefix) string {
 	for _, p := range []string{"10.244.0.0/16", "10.96.0.0/16", "172.20.0.0/16", "172.21.0.0/16", "192.168.0.0/16", "198.18.0.0/16"} {
-		free := true
-		for _, t := range taken {
-			free = free && !(t.IsValid() && t.Overlaps(netip.MustParsePrefix(p)))
-		}
-		if free {
+		if free(netip.MustParsePrefix(p), taken) {
 			return "write " + s.key + ": " + p
 		}
 	}

@@ -68,7 +68,7 @@ func parse(name, abs string, data []byte, env Env) (*Config, error) {
 	}
 	var d document
 	strictyaml.Decode(report, root, &d)
-	c := &checker{r: report, name: name, dir: filepath.Dir(abs), env: env.withDefaults(), misread: report.Failed()}
+	c := &checker{r: report, name: name, dir: filepath.Dir(abs), env: env.withDefaults(), misread: report.Failed(), told: map[[3]string]bool{}}
 	for _, part := range []string{"cluster", "defaults", "nodes"} {
 		c.nodesMisread = c.nodesMisread || report.FailedIn(part)
 	}

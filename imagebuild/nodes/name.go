@@ -25,6 +25,7 @@ func (c *checker) label(v text, what string) (string, bool) {
 	switch {
 	case s == "":
 		c.fail(at(v), "", "%s cannot be empty", what)
+	case c.noPattern(v, what):
 	case labelRE.MatchString(s) && digitsRE.MatchString(s):
 		c.fail(at(v), "put a letter into it", "%s %q has digits only, and would be taken for an address", what, s)
 	case labelRE.MatchString(s):

@@ -1,10 +1,6 @@
 package nodes
 
-import (
-	"net"
-	"net/netip"
-	"strings"
-)
+import "net/netip"
 
 // document checks the whole file: first each value for itself, then what they
 // say of each other.
@@ -19,7 +15,7 @@ func (c *checker) document(d document) *Config {
 	var all []node
 	for _, v := range d.Nodes.V {
 		if v.Set() {
-			all = append(all, c.node(v, defaults))
+			all = append(all, c.entry(v, defaults, maxNodes-len(all))...)
 		}
 	}
 	c.unique(all)
@@ -77,108 +73,17 @@ func (k cluster) config() Cluster {
 	return Cluster{Name: k.name.v, Network: k.network.v, Gateway: k.gateway.v, DNS: k.dns.v}
 }
 
-// node is the checked form of nodeDoc, with the defaults in place.
-type node struct {
-	place
-	hostname opt[string]
-	ip       opt[netip.Addr]
-	mac      opt[net.HardwareAddr]
-	dhcp     bool // no static address was asked for
-	settings settings
-}
-
-func (c *checker) node(v value[nodeDoc], defaults settings) node {
-	d := v.V
-	n := node{
-		place:    at(v),
-		hostname: checked(d.Hostname, c.hostname),
-		ip:       checked(d.IP, c.static),
-		mac:      checked(d.MAC, c.mac),
-		dhcp:     !d.IP.Given() || d.IP.V == "dhcp",
-		settings: c.settings(d.settingsDoc).over(defaults),
-	}
-	if full := n.hostname.v + "." + n.settings.domain.v; len(full) > 254 {
-		c.fail(n.hostname.place, "", "the name and its domain have %d characters together; at most 253 are possible", len(full)-1)
-	}
-	return n
-}
-
-func (n node) config() Node {
-	out := Node{Hostname: n.hostname.v, IP: n.ip.v, MAC: n.mac.v}
-	n.settings.fill(&out)
-	return out
-}
-
-// unique refuses what only one node can have. Hostnames are in lower case, so
-// that the image files of two nodes differ on every file system.
-func (c *checker) unique(all []node) {
-	names, ips, macs := map[string]place{}, map[netip.Addr]place{}, map[string]place{}
-	for _, n := range all {
-		once(c, names, n.hostname.v, n.hostname.place, "hostname", n.hostname.v)
-		once(c, ips, n.ip.v, n.ip.place, "address", n.ip.v.String())
-		once(c, macs, string(n.mac.v), n.mac.place, "MAC address", n.mac.v.String())
-	}
-	var router *node
-	for i, n := range all {
-		if n.settings.role.v != Router {
-			continue
-		}
-		if router != nil {
-			c.fail(n.of(n.settings.role.place), "give one of them another role", "there can be one router, and %s in line %d is it already", router.path, router.span.Line)
-			continue
-		}
-		router = &all[i]
-	}
-}
-
-// of returns where a setting of the node stands, or the node itself if the
-// setting comes from defaults.
-func (n node) of(setting place) place {
-	if strings.HasPrefix(setting.path, n.path+".") {
-		return setting
-	}
-	return n.place
-}
-
-// once refuses a value that an earlier node has.
-func once[K comparable](c *checker, seen map[K]place, key K, p place, what, shown string) {
-	var none K
-	if key == none {
-		return
-	}
-	if earlier, dup := seen[key]; dup {
-		c.fail(p, "give one of them another", "the %s %s is taken by %s in line %d", what, shown, parent(earlier.path), earlier.span.Line)
-		return
-	}
-	seen[key] = p
-}
-
-// parent is the path of the mapping that holds a key.
-func parent(path string) string {
-	for i := len(path) - 1; i >= 0; i-- {
-		if path[i] == '.' {
-			return path[:i]
-		}
-	}
-	return path
-}
-
-// addresses checks the static addresses against the cluster's network.
+// addresses checks the static addresses against the cluster's network; of a range
+// that is wrong it tells the first one.
 func (c *checker) addresses(all []node, k cluster) {
-	static := false
+	static, wrong := false, map[string]bool{}
 	for _, n := range all {
 		if !n.ip.v.IsValid() {
 			continue
 		}
 		static = true
-		switch {
-		case !k.network.given:
-			c.fail(n.ip.place, "add cluster.network: for example "+netip.PrefixFrom(n.ip.v, 24).Masked().String(),
-				"a static address needs the network it is in")
-		case !k.network.v.IsValid():
-		case !c.inside(n.ip.place, "address", n.ip.v, k.network.v):
-		case n.ip.v == k.gateway.v && n.settings.role.v != Router:
-			c.fail(n.ip.place, "choose another address, or give the node the role router", "the address %s is the gateway's", n.ip.v)
+		if !wrong[n.path] {
+			wrong[n.path] = !c.address(n, k)
 		}
 	}
 	if !static || c.r.Failed() {
@@ -190,6 +95,28 @@ func (c *checker) addresses(all []node, k cluster) {
 	if len(k.dns.v) == 0 {
 		c.notice(k.network.place, "there is no cluster.dns: nodes with a static address cannot look names up")
 	}
+}
+
+// address checks a node's static address against the cluster's network.
+func (c *checker) address(n node, k cluster) bool {
+	a := n.ip.v
+	switch {
+	case !k.network.given:
+		c.fail(n.ip.place, "add cluster.network: for example "+netip.PrefixFrom(a, 24).Masked().String(),
+			"a static address needs the network it is in")
+		return false
+	case !k.network.v.IsValid():
+		return false // which was reported
+	case !c.inside(n.ip.place, n.shown("address"), a, k.network.v):
+		return false
+	case a == k.gateway.v && n.many:
+		c.fail(n.ip.place, "begin above it, or write two ranges around it", "%s %s is the gateway's", n.shown("address"), a)
+		return false
+	case a == k.gateway.v && n.settings.role.v != Router:
+		c.fail(n.ip.place, "choose another address, or give the node the role router", "the address %s is the gateway's", a)
+		return false
+	}
+	return true
 }
 
 // access refuses a node that nobody could use.

@@ -106,9 +106,11 @@ func (settingsDoc) JSONSchemaExtend(s *jsonschema.Schema) {
 func (nodeDoc) JSONSchemaExtend(s *jsonschema.Schema) {
 	extendSettings(s)
 	nullable(s, reflect.TypeFor[nodeDoc]())
-	prop(s, "hostname").Pattern = labelPattern
-	prop(s, "ip").Pattern = `^(dhcp|[0-9]{1,3}(\.[0-9]{1,3}){3})$`
+	prop(s, "hostname").Pattern = labelPattern + `|^[a-z0-9-]*(` + rangePattern + `[a-z0-9-]*)+$`
+	prop(s, "ip").Pattern = `^(dhcp|` + octetPattern + `(\.` + octetPattern + `){3})$`
 	prop(s, "mac").Pattern = macPattern
+	prop(s, "macs").Items.Pattern = macPattern
+	prop(s, "macs").UniqueItems = true
 }
 
 func (imageDoc) JSONSchemaExtend(s *jsonschema.Schema) {
