@@ -170,17 +170,17 @@ func (p *prepared) writeImages(ctx context.Context, o Options, outputs []*output
 	if err := checkSpace(p.used, outputs, o.Out); err != nil {
 		return nil, err
 	}
+	format := sink.Raw{}
 	for i, out := range outputs {
-		s, err := sink.CreateRaw(imagePath(o.Out, p.hostname(i)), p.base.Size())
+		s, err := format.Create(imagePath(o.Out, p.hostname(i)), p.base.Size())
 		if err != nil {
 			return nil, err
 		}
 		defer s.Abort()
 		out.sink = s
 	}
-	err := writeAll(ctx, p.image, p.base.Size(), outputs, o.Jobs, func(done, total int64) {
-		o.Progress(stepWriting, done, total)
-	})
+	way := pass{image: p.image, shared: p.base, format: format, outputs: outputs, jobs: o.Jobs}
+	err := way.run(ctx, func(done, total int64) { o.Progress(stepWriting, done, total) })
 	if err != nil {
 		return nil, err
 	}

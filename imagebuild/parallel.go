@@ -1,6 +1,7 @@
 package imagebuild
 
 import (
+	"context"
 	"errors"
 	"sync"
 	"sync/atomic"
@@ -23,4 +24,55 @@ func parallel(jobs, n int, fn func(worker, i int) error) error {
 	}
 	wg.Wait()
 	return errors.Join(errs...)
+}
+
+// inOrder calls produce for each i below n, up to jobs calls at once, and hands
+// what they return to consume, in the order of i and one at a time. At most jobs+1
+// results are there at once, with those that are being made and consumed. It
+// returns the first error, in that order, once no call is under way any more.
+func inOrder[T any](ctx context.Context, n, jobs int, produce func(ctx context.Context, i int) (T, error), consume func(T) error) error {
+	type result struct {
+		value T
+		err   error
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	queue := make(chan chan result, jobs-1)
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		defer close(queue)
+		for i := range n {
+			c := make(chan result, 1)
+			select {
+			case queue <- c:
+			case <-ctx.Done():
+				return
+			}
+			wg.Go(func() {
+				v, err := produce(ctx, i)
+				c <- result{v, err}
+			})
+		}
+	})
+	var err error
+	for c := range queue {
+		r := <-c
+		if err == nil {
+			err = r.err
+		}
+		if err == nil {
+			err = ctx.Err()
+		}
+		if err == nil {
+			err = consume(r.value)
+		}
+		if err != nil {
+			cancel()
+		}
+	}
+	if err == nil {
+		err = ctx.Err()
+	}
+	cancel()
+	wg.Wait()
+	return err
 }

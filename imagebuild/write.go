@@ -8,78 +8,169 @@ import (
 	"github.com/piimg/piimg/imagebuild/source"
 )
 
-// pieceSize is how much of a changed stretch a worker patches at a time, in bytes.
-const pieceSize = 1 << 20
+// regionSize is how much of an image that has no blocks of its own is worked on at
+// a time, in bytes.
+const regionSize = 4 << 20
 
-// tailSize is how much of an enlarged image's end is passed on at a time, in bytes.
-const tailSize = 64 << 20
-
-// output is one node's image on its way from the base to its sink.
+// output is one node's image on its way to its sink.
 type output struct {
 	layer *layer.Layer
 	sink  sink.Sink
+	own   []layer.Extent // of the layer, those that the pass has not come to
 }
 
-// take passes a piece of the base on, with the node's changes.
-func (o *output) take(c source.Chunk, buf []byte) error {
-	for off := int64(0); off < c.Len; {
-		n := min(int64(len(buf)), c.Len-off)
-		if err := o.takePiece(c, off, buf[:n]); err != nil {
-			return err
+// take passes a stretch that all nodes share on, with the node's changes.
+func (o *output) take(s sink.Stretch, packed sink.Packed) error {
+	r := sink.Region{Off: s.Off, Len: s.Len, Data: s.Data, Packed: packed, Patch: o.layer.Patch}
+	r.Own, o.own = cut(o.own, s.Off+s.Len)
+	return o.sink.Take(&r)
+}
+
+// cut splits sorted extents at an offset.
+func cut(extents []layer.Extent, at int64) (before, rest []layer.Extent) {
+	for i, e := range extents {
+		switch {
+		case e.Off >= at:
+			return before, extents[i:]
+		case e.Off+e.Len > at:
+			before = append(before, layer.Extent{Off: e.Off, Len: at - e.Off})
+			rest = append([]layer.Extent{{Off: at, Len: e.Off + e.Len - at}}, extents[i+1:]...)
+			return before, rest
 		}
-		off += n
+		before = append(before, e)
 	}
-	return nil
+	return before, nil
 }
 
-func (o *output) takePiece(c source.Chunk, off int64, buf []byte) error {
-	n := int64(len(buf))
-	if !o.layer.Touches(c.Off+off, n) {
-		if c.Data == nil {
-			return o.sink.Zeros(n)
+// pass is the one way through the base image that feeds all outputs.
+type pass struct {
+	image   *source.Image
+	shared  *layer.Layer // over the image; what all nodes have
+	format  sink.Format
+	outputs []*output
+	jobs    int
+}
+
+// run feeds every output. The shared layer is read and packed in several places of
+// the image at once; what comes of it goes to the outputs in order.
+func (p *pass) run(ctx context.Context, progress func(done, total int64)) error {
+	changed := p.shared.Extents()
+	for _, o := range p.outputs {
+		o.own = o.layer.Extents()
+	}
+	type packed struct {
+		sink.Stretch
+		packed sink.Packed
+		buf    *buffers
+	}
+	regions := cutRegions(p.image, p.shared.Size())
+	spare := newSpare(p.jobs+1, regions)
+	perRegion := make([][]layer.Extent, len(regions))
+	for i, r := range regions {
+		perRegion[i], changed = cut(changed, r.Off+r.Len)
+	}
+	produce := func(ctx context.Context, i int) (out packed, err error) {
+		out.buf = spare.get()
+		out.Stretch, err = p.read(ctx, regions[i], perRegion[i], out.buf)
+		if err == nil {
+			out.packed, err = p.format.Pack(ctx, out.Stretch)
 		}
-		_, err := o.sink.Write(c.Data[off : off+n])
-		return err
+		return out, err
 	}
-	if c.Data == nil {
-		clear(buf)
-	} else {
-		copy(buf, c.Data[off:])
-	}
-	if err := o.layer.Patch(c.Off+off, buf); err != nil {
-		return err
-	}
-	_, err := o.sink.Write(buf)
-	return err
-}
-
-// writeAll feeds every output from one pass over the base, and then with the
-// zeros that make an image of size bytes of it.
-func writeAll(ctx context.Context, image *source.Image, size int64, outputs []*output, jobs int, progress func(done, total int64)) error {
-	bufs := make([][]byte, min(jobs, len(outputs)))
-	for i := range bufs {
-		bufs[i] = make([]byte, pieceSize)
-	}
-	take := func(c source.Chunk) error {
-		err := parallel(jobs, len(outputs), func(worker, i int) error {
-			return outputs[i].take(c, bufs[worker])
+	consume := func(in packed) error {
+		err := parallel(p.jobs, len(p.outputs), func(_, i int) error {
+			return p.outputs[i].take(in.Stretch, in.packed)
 		})
-		if err != nil {
-			return err
+		spare.put(in.buf)
+		if err == nil {
+			progress(in.Off+in.Len, p.shared.Size())
 		}
-		progress(c.Off+c.Len, size)
-		return nil
-	}
-	if err := image.Scan(ctx, take); err != nil {
 		return err
 	}
-	for off := image.Size(); off < size; off += tailSize {
-		if err := ctx.Err(); err != nil {
-			return err
+	return inOrder(ctx, len(regions), p.jobs, produce, consume)
+}
+
+// read reads what all nodes have in a region, and what the base has there.
+func (p *pass) read(ctx context.Context, r layer.Extent, changed []layer.Extent, b *buffers) (sink.Stretch, error) {
+	s := sink.Stretch{Off: r.Off, Len: r.Len, Changed: changed}
+	if inBase := min(r.Len, p.image.Size()-r.Off); inBase > 0 {
+		base := b.base(r.Len)
+		zero, err := p.image.ReadOnce(ctx, base[:inBase], r.Off)
+		if err != nil {
+			return s, err
 		}
-		if err := take(source.Chunk{Off: off, Len: min(tailSize, size-off)}); err != nil {
-			return err
+		if !zero {
+			clear(base[inBase:])
+			s.Base = base
 		}
 	}
-	return nil
+	s.Data = s.Base
+	if len(changed) > 0 {
+		s.Data = b.shared(r.Len)
+		if s.Base == nil {
+			clear(s.Data)
+		} else {
+			copy(s.Data, s.Base)
+		}
+		return s, p.shared.Patch(r.Off, s.Data)
+	}
+	return s, nil
 }
+
+// cutRegions cuts an image of size bytes into regions: at the ends of the base's
+// blocks, if it has any, so that each of them is decoded as a whole; and what
+// enlarged it as finely.
+func cutRegions(image *source.Image, size int64) []layer.Extent {
+	var out []layer.Extent
+	step, done := int64(regionSize), int64(0)
+	if x := image.XZ(); x != nil {
+		for _, b := range x.Blocks {
+			if b.Size > 0 {
+				out = append(out, layer.Extent{Off: b.Off, Len: b.Size})
+			}
+		}
+		step, done = max(step, x.MaxBlock), x.Size
+	}
+	for ; done < size; done += step {
+		out = append(out, layer.Extent{Off: done, Len: min(step, size-done)})
+	}
+	return out
+}
+
+// buffers is the memory for one region at a time.
+type buffers struct {
+	size int64
+	a, b []byte
+}
+
+func (b *buffers) base(n int64) []byte {
+	if b.a == nil {
+		b.a = make([]byte, b.size)
+	}
+	return b.a[:n]
+}
+
+func (b *buffers) shared(n int64) []byte {
+	if b.b == nil {
+		b.b = make([]byte, b.size)
+	}
+	return b.b[:n]
+}
+
+// spare holds the buffers that are free: as many as there are regions at work.
+type spare chan *buffers
+
+func newSpare(n int, regions []layer.Extent) spare {
+	var size int64
+	for _, r := range regions {
+		size = max(size, r.Len)
+	}
+	s := make(spare, n)
+	for range n {
+		s <- &buffers{size: size}
+	}
+	return s
+}
+
+func (s spare) get() *buffers  { return <-s }
+func (s spare) put(b *buffers) { s <- b }

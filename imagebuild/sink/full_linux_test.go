@@ -20,11 +20,11 @@ func TestRawDiskFull(t *testing.T) {
 		t.Skipf("a small tmpfs is needed, which takes root: %v", err)
 	}
 	defer unix.Unmount(dir, unix.MNT_DETACH)
-	r, err := CreateRaw(filepath.Join(dir, "node.img"), 1<<20)
+	r, err := createRaw(filepath.Join(dir, "node.img"), 1<<20)
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, err = r.Write(bytes.Repeat([]byte("x"), 1<<20))
+	err = r.write(bytes.Repeat([]byte("x"), 1<<20))
 	var full *SpaceError
 	if !errors.As(err, &full) || full.Dir != dir {
 		t.Fatalf("got %v, want a SpaceError for %s", err, dir)
@@ -38,14 +38,14 @@ func TestRawDiskFull(t *testing.T) {
 // The holes are real: an image of zeros takes no room.
 func TestRawSparse(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "node.img")
-	r, err := CreateRaw(path, 64<<20)
+	r, err := createRaw(path, 64<<20)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := r.Zeros(32 << 20); err != nil {
+	if err := r.zeros(32 << 20); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := r.Write(make([]byte, 32<<20)); err != nil {
+	if err := r.write(make([]byte, 32<<20)); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := r.Finish(); err != nil {

@@ -2,6 +2,7 @@ package sink
 
 import (
 	"bytes"
+	"context"
 	"crypto/sha256"
 	"errors"
 	"fmt"
@@ -20,14 +21,27 @@ const blockSize = 4096
 // for every sink.
 var zeroRun [1 << 20]byte
 
-// Raw writes an image as it is, with holes where it is zero.
-type Raw struct {
+// Raw is the [Format] of images as they are, with holes where they are zero.
+type Raw struct{}
+
+// Name implements [Format].
+func (Raw) Name() string { return "img" }
+
+// Pack implements [Format]: there is nothing to pack.
+func (Raw) Pack(context.Context, Stretch) (Packed, error) { return nil, nil }
+
+// Create implements [Format].
+func (Raw) Create(path string, size int64) (Sink, error) { return createRaw(path, size) }
+
+// raw writes one image as it is.
+type raw struct {
 	file  *os.File
 	final string
 	size  int64 // of the image
 	off   int64 // how much of it was taken
 	hash  hash.Hash
 	state state
+	buf   []byte // for what is the node's own
 }
 
 type state int
@@ -38,15 +52,15 @@ const (
 	ended
 )
 
-// CreateRaw begins an image of size bytes that will be published at path. The
+// createRaw begins an image of size bytes that will be published at path. The
 // bytes go to a temporary file beside it, which only its owner can read: images
 // hold host keys and password hashes.
-func CreateRaw(path string, size int64) (*Raw, error) {
+func createRaw(path string, size int64) (*raw, error) {
 	f, err := createTemp(path)
 	if err != nil {
 		return nil, err
 	}
-	r := &Raw{file: f, final: path, size: size, hash: sha256.New()}
+	r := &raw{file: f, final: path, size: size, hash: sha256.New(), buf: make([]byte, 64<<10)}
 	hostfile.MakeSparse(f)
 	if err := errors.Join(f.Chmod(0o600), f.Truncate(size)); err != nil {
 		r.Abort()
@@ -55,10 +69,13 @@ func CreateRaw(path string, size int64) (*Raw, error) {
 	return r, nil
 }
 
-// Write implements [Sink].
-func (r *Raw) Write(p []byte) (int, error) {
+// Take implements [Sink].
+func (r *raw) Take(in *Region) error { return in.Each(r.buf, r.write, r.zeros) }
+
+// write takes the image's next bytes.
+func (r *raw) write(p []byte) error {
 	if err := r.take(int64(len(p))); err != nil {
-		return 0, err
+		return err
 	}
 	r.hash.Write(p)
 	start := r.off
@@ -68,17 +85,17 @@ func (r *Raw) Write(p []byte) (int, error) {
 		n := untilZeros(p[done:], start+int64(done))
 		if n > 0 {
 			if _, err := r.file.WriteAt(p[done:done+n], start+int64(done)); err != nil {
-				return done, r.failed(err)
+				return r.failed(err)
 			}
 		}
 		done += n
 	}
 	r.off += int64(len(p))
-	return len(p), nil
+	return nil
 }
 
-// Zeros implements [Sink].
-func (r *Raw) Zeros(n int64) error {
+// zeros says that the image's next n bytes are zero.
+func (r *raw) zeros(n int64) error {
 	if err := r.take(n); err != nil {
 		return err
 	}
@@ -91,7 +108,7 @@ func (r *Raw) Zeros(n int64) error {
 	return nil
 }
 
-func (r *Raw) take(n int64) error {
+func (r *raw) take(n int64) error {
 	if r.state != writing {
 		return fmt.Errorf("%s: written to after its end", r.final)
 	}
@@ -102,7 +119,7 @@ func (r *Raw) take(n int64) error {
 }
 
 // Finish implements [Sink].
-func (r *Raw) Finish() (Result, error) {
+func (r *raw) Finish() (Result, error) {
 	if r.state != writing || r.off != r.size {
 		return Result{}, fmt.Errorf("%s: ended after %d of %d bytes", r.final, r.off, r.size)
 	}
@@ -116,7 +133,7 @@ func (r *Raw) Finish() (Result, error) {
 }
 
 // Publish implements [Sink].
-func (r *Raw) Publish() error {
+func (r *raw) Publish() error {
 	if r.state != finished {
 		return fmt.Errorf("%s: published before it was finished", r.final)
 	}
@@ -128,7 +145,7 @@ func (r *Raw) Publish() error {
 }
 
 // Abort implements [Sink].
-func (r *Raw) Abort() {
+func (r *raw) Abort() {
 	if r.state == ended {
 		return
 	}
@@ -140,7 +157,7 @@ func (r *Raw) Abort() {
 }
 
 // failed names the image and, where the disk is full, the remedy.
-func (r *Raw) failed(err error) error {
+func (r *raw) failed(err error) error {
 	if isNoSpace(err) {
 		return fmt.Errorf("failed to write %s: %w", r.final, &SpaceError{Dir: filepath.Dir(r.final), Err: err})
 	}

@@ -51,16 +51,16 @@ func TestRawAnyPieces(t *testing.T) {
 		for _, p := range pieces {
 			want = append(append(want, p.data...), make([]byte, p.zeros)...)
 		}
-		r, err := CreateRaw(path, int64(len(want)))
+		r, err := createRaw(path, int64(len(want)))
 		if err != nil {
 			t.Fatal(err)
 		}
 		defer r.Abort()
 		for _, p := range pieces {
 			if p.data != nil {
-				_, err = r.Write(p.data)
+				err = r.write(p.data)
 			} else {
-				err = r.Zeros(int64(p.zeros))
+				err = r.zeros(int64(p.zeros))
 			}
 			if err != nil {
 				t.Fatal(err)
@@ -95,11 +95,11 @@ func TestRawIsPrivateAndHiddenUntilPublished(t *testing.T) {
 	if err := os.WriteFile(path, []byte("earlier"), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	r, err := CreateRaw(path, 3)
+	r, err := createRaw(path, 3)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := r.Write([]byte("new")); err != nil {
+	if err := r.write([]byte("new")); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := r.Finish(); err != nil {
@@ -126,11 +126,11 @@ func TestRawIsPrivateAndHiddenUntilPublished(t *testing.T) {
 
 func TestRawAbortLeavesNothing(t *testing.T) {
 	dir := t.TempDir()
-	r, err := CreateRaw(filepath.Join(dir, "node.img"), 1<<20)
+	r, err := createRaw(filepath.Join(dir, "node.img"), 1<<20)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := r.Write(bytes.Repeat([]byte("x"), 5000)); err != nil {
+	if err := r.write(bytes.Repeat([]byte("x"), 5000)); err != nil {
 		t.Fatal(err)
 	}
 	r.Abort()
@@ -141,15 +141,15 @@ func TestRawAbortLeavesNothing(t *testing.T) {
 }
 
 func TestRawRefusesWrongLengths(t *testing.T) {
-	r, err := CreateRaw(filepath.Join(t.TempDir(), "node.img"), 10)
+	r, err := createRaw(filepath.Join(t.TempDir(), "node.img"), 10)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer r.Abort()
-	if _, err := r.Write(make([]byte, 11)); err == nil {
+	if err := r.write(make([]byte, 11)); err == nil {
 		t.Error("more bytes than the image has were taken")
 	}
-	if _, err := r.Write(make([]byte, 9)); err != nil {
+	if err := r.write(make([]byte, 9)); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := r.Finish(); err == nil {
@@ -195,7 +195,7 @@ func TestRemoveStale(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	r, err := CreateRaw(filepath.Join(dir, "node.img"), 4)
+	r, err := createRaw(filepath.Join(dir, "node.img"), 4)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -203,7 +203,7 @@ func TestRemoveStale(t *testing.T) {
 	if err := RemoveStale(dir); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := r.Write([]byte("node")); err != nil {
+	if err := r.write([]byte("node")); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := r.Finish(); err != nil {

@@ -196,3 +196,36 @@ func (c *cachedContent) scan(ctx context.Context, fn func(Chunk) error) error {
 	}
 	return nil
 }
+
+func (c *cachedContent) readOnce(ctx context.Context, p []byte, off int64) (bool, error) {
+	zero := true
+	for len(p) > 0 {
+		if err := ctx.Err(); err != nil {
+			return false, err
+		}
+		k := off / chunkSize
+		n := min((k+1)*chunkSize-off, int64(len(p)))
+		piece := p[:n]
+		switch data, _, err := c.nextData(off); {
+		case err != nil:
+			return false, err
+		case n == chunkSize && data >= off+n: // a hole
+			if c.digest(k) != c.zero {
+				return false, c.damaged(k)
+			}
+			clear(piece)
+		case n == min(chunkSize, c.size-k*chunkSize):
+			if _, err := c.readChunk(k, piece); err != nil {
+				return false, err
+			}
+			zero = zero && isZero(piece)
+		default:
+			if _, err := c.ReadAt(piece, off); err != nil {
+				return false, err
+			}
+			zero = zero && isZero(piece)
+		}
+		p, off = p[n:], off+n
+	}
+	return zero, nil
+}

@@ -61,7 +61,33 @@ func scanned(t testing.TB, m *Image) []byte {
 	if err != nil {
 		t.Fatal(err)
 	}
+	once(t, m, out)
 	return out
+}
+
+// once reads the image with ReadOnce, in pieces that do and don't agree with its
+// blocks, and makes sure that they are those of want.
+func once(t testing.TB, m *Image, want []byte) {
+	t.Helper()
+	pieces := []int64{300_001, 2 * chunkSize, m.Size()}
+	if m.XZ() != nil {
+		pieces = append(pieces, m.XZ().MaxBlock)
+	}
+	for _, n := range pieces {
+		for off := int64(0); off < m.Size(); off += n {
+			p := bytes.Repeat([]byte{0xa5}, int(min(n, m.Size()-off)))
+			zero, err := m.ReadOnce(context.Background(), p, off)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if zero {
+				clear(p)
+			}
+			if !bytes.Equal(p, want[off:][:len(p)]) {
+				t.Fatalf("ReadOnce of %d bytes at %d: wrong bytes (zero: %v)", len(p), off, zero)
+			}
+		}
+	}
 }
 
 // The image that most tests read, in all its packings.

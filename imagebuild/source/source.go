@@ -160,6 +160,7 @@ type Chunk struct {
 type content interface {
 	io.ReaderAt // reads that end at the image's end or before, only
 	scan(ctx context.Context, fn func(Chunk) error) error
+	readOnce(ctx context.Context, p []byte, off int64) (zero bool, err error)
 	Close() error
 }
 
