@@ -3,12 +3,7 @@ package sink
 import (
 	"bytes"
 	"context"
-	"crypto/sha256"
-	"errors"
 	"fmt"
-	"hash"
-	"os"
-	"path/filepath"
 
 	"github.com/piimg/piimg/imagebuild/hostfile"
 )
@@ -35,36 +30,23 @@ func (Raw) Create(path string, size int64) (Sink, error) { return createRaw(path
 
 // raw writes one image as it is.
 type raw struct {
-	file  *os.File
-	final string
-	size  int64 // of the image
-	off   int64 // how much of it was taken
-	hash  hash.Hash
-	state state
-	buf   []byte // for what is the node's own
+	*draft
+	size int64  // of the image
+	off  int64  // how much of it was taken
+	buf  []byte // for what is the node's own
 }
 
-type state int
-
-const (
-	writing state = iota
-	finished
-	ended
-)
-
-// createRaw begins an image of size bytes that will be published at path. The
-// bytes go to a temporary file beside it, which only its owner can read: images
-// hold host keys and password hashes.
+// createRaw begins an image of size bytes that will be published at path.
 func createRaw(path string, size int64) (*raw, error) {
-	f, err := createTemp(path)
+	d, err := createDraft(path)
 	if err != nil {
 		return nil, err
 	}
-	r := &raw{file: f, final: path, size: size, hash: sha256.New(), buf: make([]byte, 64<<10)}
-	hostfile.MakeSparse(f)
-	if err := errors.Join(f.Chmod(0o600), f.Truncate(size)); err != nil {
-		r.Abort()
-		return nil, r.failed(err)
+	r := &raw{draft: d, size: size, buf: make([]byte, 64<<10)}
+	hostfile.MakeSparse(d.file)
+	if err := d.file.Truncate(size); err != nil {
+		d.Abort()
+		return nil, d.failed(err)
 	}
 	return r, nil
 }
@@ -120,48 +102,12 @@ func (r *raw) take(n int64) error {
 
 // Finish implements [Sink].
 func (r *raw) Finish() (Result, error) {
-	if r.state != writing || r.off != r.size {
+	if r.off != r.size {
 		return Result{}, fmt.Errorf("%s: ended after %d of %d bytes", r.final, r.off, r.size)
 	}
-	if err := r.file.Sync(); err != nil {
-		return Result{}, r.failed(err)
-	}
-	r.state = finished
-	res := Result{Path: r.final, Size: r.size}
-	r.hash.Sum(res.SHA256[:0])
-	return res, nil
-}
-
-// Publish implements [Sink].
-func (r *raw) Publish() error {
-	if r.state != finished {
-		return fmt.Errorf("%s: published before it was finished", r.final)
-	}
-	err := publish(r.file, r.final)
-	if err == nil {
-		r.state = ended
-	}
-	return err
-}
-
-// Abort implements [Sink].
-func (r *raw) Abort() {
-	if r.state == ended {
-		return
-	}
-	r.state = ended
-	// Nothing can be done about a failure here, and the error that led here is
-	// the one to report.
-	_ = r.file.Close()
-	_ = os.Remove(r.file.Name())
-}
-
-// failed names the image and, where the disk is full, the remedy.
-func (r *raw) failed(err error) error {
-	if isNoSpace(err) {
-		return fmt.Errorf("failed to write %s: %w", r.final, &SpaceError{Dir: filepath.Dir(r.final), Err: err})
-	}
-	return fmt.Errorf("failed to write %s: %w", r.final, err)
+	res, err := r.finish()
+	res.Size = r.size
+	return res, err
 }
 
 // leadingZeros returns how many of p's first bytes can stay a hole; off is where

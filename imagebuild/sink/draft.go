@@ -1,0 +1,105 @@
+package sink
+
+import (
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"hash"
+	"os"
+	"path/filepath"
+)
+
+// draft is an image's file until it is published: a temporary file beside its
+// final path.
+type draft struct {
+	file    *os.File
+	final   string
+	written int64 // bytes, by Write
+	hash    hash.Hash
+	state   state
+}
+
+type state int
+
+const (
+	writing state = iota
+	finished
+	ended
+)
+
+// createDraft begins a file that will be published at path. Until then, and after,
+// only its owner can read it: images hold host keys and password hashes.
+func createDraft(path string) (*draft, error) {
+	f, err := createTemp(path)
+	if err != nil {
+		return nil, err
+	}
+	d := &draft{file: f, final: path, hash: sha256.New()}
+	if err := f.Chmod(0o600); err != nil {
+		d.Abort()
+		return nil, d.failed(err)
+	}
+	return d, nil
+}
+
+// Write implements io.Writer, for files that are written from front to back.
+func (d *draft) Write(p []byte) (int, error) {
+	if d.state != writing {
+		return 0, fmt.Errorf("%s: written to after its end", d.final)
+	}
+	n, err := d.file.Write(p)
+	d.hash.Write(p[:n])
+	d.written += int64(n)
+	return n, d.failed(err)
+}
+
+// finish makes the file durable.
+func (d *draft) finish() (Result, error) {
+	if d.state != writing {
+		return Result{}, fmt.Errorf("%s: finished twice", d.final)
+	}
+	if err := d.file.Sync(); err != nil {
+		return Result{}, d.failed(err)
+	}
+	d.state = finished
+	res := Result{Path: d.final, Size: d.written}
+	d.hash.Sum(res.SHA256[:0])
+	return res, nil
+}
+
+// Publish implements [Sink].
+func (d *draft) Publish() error {
+	if d.state != finished {
+		return fmt.Errorf("%s: published before it was finished", d.final)
+	}
+	err := publish(d.file, d.final)
+	if err == nil {
+		d.state = ended
+	}
+	return err
+}
+
+// Abort implements [Sink].
+func (d *draft) Abort() {
+	if d.state == ended {
+		return
+	}
+	d.state = ended
+	// Nothing can be done about a failure here, and the error that led here is
+	// the one to report.
+	_ = d.file.Close()
+	_ = os.Remove(d.file.Name())
+}
+
+// failed names the image and, where the disk is full, the remedy. Nil stays nil.
+func (d *draft) failed(err error) error {
+	switch {
+	case err == nil:
+		return nil
+	case isNoSpace(err):
+		err = &SpaceError{Dir: filepath.Dir(d.final), Err: err}
+	case errors.Is(err, os.ErrClosed):
+		return fmt.Errorf("%s: written to after it was given up", d.final)
+	}
+	return fmt.Errorf("failed to write %s: %w", d.final, err)
+}
