@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"strings"
 
 	"github.com/piimg/piimg/imagebuild/ext4"
 	"github.com/piimg/piimg/imagebuild/layer"
@@ -51,13 +50,14 @@ type NodeReport struct {
 // under its final name is whole, and the build can be run again.
 func Build(ctx context.Context, o Options) (_ *Report, err error) {
 	o = o.withDefaults()
-	p, err := prepare(ctx, o, func(path, cluster string) (*secrets.Secrets, error) {
-		s, created, err := secrets.LoadOrCreate(path, cluster, o.Unlock)
+	o.NoCreateSecrets = o.NoCreateSecrets || o.Shard.Count > 1 // all slices need the same
+	p, err := prepare(ctx, o, newSecrets{draw: secrets.Draw, keep: func(drawn *secrets.Secrets) (*secrets.Secrets, error) {
+		s, created, err := drawn.Keep(o.Unlock)
 		if created {
-			o.Notice(createdNotice(path))
+			o.Notice(createdNotice(s.Path()))
 		}
 		return s, err
-	})
+	}})
 	if err != nil {
 		return nil, err
 	}
@@ -65,7 +65,7 @@ func Build(ctx context.Context, o Options) (_ *Report, err error) {
 	if err := checkOutputs(ctx, p, o); err != nil {
 		return nil, KindOutput.as(err)
 	}
-	p.noticePlans(o.Notice)
+	p.plans.tell(p.chosen, o.Notice)
 	outputs, err := p.makeLayers(ctx, o.Jobs)
 	defer func() { err = errors.Join(err, closeLayers(outputs)) }()
 	if err != nil {
@@ -80,47 +80,28 @@ func Build(ctx context.Context, o Options) (_ *Report, err error) {
 	return p.report(o, results), nil
 }
 
-// noticePlans passes the plans' notices on: one that holds for several nodes once.
-func (p *prepared) noticePlans(notice func(string)) {
-	nodes := map[string][]string{}
-	var order []string
-	for _, i := range p.chosen {
-		for _, n := range p.plans[i].Notices {
-			if nodes[n] == nil {
-				order = append(order, n)
-			}
-			nodes[n] = append(nodes[n], p.plans[i].Node)
-		}
-	}
-	for _, n := range order {
-		if len(nodes[n]) == len(p.chosen) {
-			notice(n)
-		} else {
-			notice(strings.Join(nodes[n], ", ") + ": " + n)
-		}
-	}
-}
-
-// makeLayers applies the plans: what all nodes share to the base's layer, and
-// the rest to a layer for each chosen node, which it then reads back.
+// makeLayers applies the plans: what all nodes share to a layer over the base's,
+// and the rest to a layer for each chosen node, which it then reads back.
 func (p *prepared) makeLayers(ctx context.Context, jobs int) ([]*output, error) {
-	shared, own := plan.Split(p.plans)
-	shared = append(shared, plan.Reserve(p.plans, own)...)
-	if err := p.apply(ctx, p.base, shared); err != nil {
+	p.shared = p.base.Fork()
+	split := p.plans.split
+	if err := p.apply(ctx, p.shared, append(split.Shared(), split.Reserved()...)); err != nil {
 		return nil, forWantOfRoom(err)
 	}
 	outputs := make([]*output, len(p.chosen))
 	for i := range outputs {
-		outputs[i] = &output{layer: p.base.Fork()}
+		outputs[i] = &output{layer: p.shared.Fork()}
 	}
 	return outputs, parallel(jobs, len(outputs), func(_, i int) error {
-		k := p.chosen[i]
-		err := p.apply(ctx, outputs[i].layer, own[k])
+		pl, own, err := p.plans.own(p.chosen[i])
 		if err == nil {
-			err = p.verify(ctx, outputs[i].layer, p.plans[k].Edits)
+			err = p.apply(ctx, outputs[i].layer, own)
+		}
+		if err == nil {
+			err = p.verify(ctx, outputs[i].layer, pl.Edits)
 		}
 		if err != nil {
-			return forWantOfRoom(fmt.Errorf("%s: %w", p.plans[k].Node, err))
+			return forWantOfRoom(fmt.Errorf("%s: %w", p.hostname(i), err))
 		}
 		return nil
 	})
@@ -179,7 +160,7 @@ func (p *prepared) writeImages(ctx context.Context, o Options, outputs []*output
 		defer s.Abort()
 		out.sink = s
 	}
-	way := pass{image: p.image, shared: p.base, format: format, outputs: outputs, jobs: o.Jobs}
+	way := pass{image: p.image, shared: p.shared, format: format, outputs: outputs, jobs: o.Jobs}
 	err := way.run(ctx, func(done, total int64) { o.Progress(stepWriting, done, total) })
 	if err != nil {
 		return nil, err
@@ -246,10 +227,10 @@ func (p *prepared) report(o Options, results []sink.Result) *Report {
 		r.Files = append(r.Files, filepath.Join(o.Out, c.name))
 	}
 	for i, res := range results {
-		pl := p.plans[p.chosen[i]]
+		k := p.chosen[i]
 		r.Nodes = append(r.Nodes, NodeReport{
-			Hostname: pl.Node, Image: res.Path, Size: res.Size, SHA256: hex.EncodeToString(res.SHA256[:]),
-			Edits: len(pl.Edits), Notices: pl.Notices,
+			Hostname: p.hostname(i), Image: res.Path, Size: res.Size, SHA256: hex.EncodeToString(res.SHA256[:]),
+			Edits: p.plans.edits[k], Notices: p.plans.notices[k],
 		})
 	}
 	return r

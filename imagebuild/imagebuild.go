@@ -37,6 +37,8 @@ type Options struct {
 	// Only are the hostnames to build; default: all. Plans are made and checked
 	// for all nodes in any case.
 	Only []string
+	// Shard is the slice of these nodes to build; default: all of it.
+	Shard Shard
 	// Jobs is how many images or blocks are worked on at once; default: one for
 	// each processor. It changes how long a build takes, never what it makes.
 	Jobs int

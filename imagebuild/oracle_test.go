@@ -19,11 +19,8 @@ import (
 	"github.com/piimg/piimg/imagebuild/ext4"
 	"github.com/piimg/piimg/imagebuild/layer"
 	"github.com/piimg/piimg/imagebuild/plan"
-	"github.com/piimg/piimg/imagebuild/secrets"
 	"github.com/piimg/piimg/imagebuild/source"
 )
-
-func noSecrets(_, cluster string) (*secrets.Secrets, error) { return secrets.Placeholder(cluster), nil }
 
 // extract copies a partition of a raw image into a file of its own.
 func extract(t testing.TB, image string, p disk.Partition) string {

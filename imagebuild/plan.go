@@ -28,9 +28,16 @@ type Plans struct {
 // a placeholder.
 func Plan(ctx context.Context, o Options) (_ *Plans, err error) {
 	o = o.withDefaults()
-	p, err := prepare(ctx, o, func(path, cluster string) (*secrets.Secrets, error) {
-		o.Notice(fmt.Sprintf("there is no %s yet: keys, salts and identifiers are those of a placeholder, and a build will make others", path))
-		return secrets.Placeholder(cluster), nil
+	missing := ""
+	p, err := prepare(ctx, o, newSecrets{
+		draw: func(path, cluster string) (*secrets.Secrets, error) {
+			missing = path
+			return secrets.Placeholder(cluster), nil
+		},
+		keep: func(drawn *secrets.Secrets) (*secrets.Secrets, error) {
+			o.Notice(fmt.Sprintf("there is no %s yet: keys, salts and identifiers are those of a placeholder, and a build will make others", missing))
+			return drawn, nil
+		},
 	})
 	if err != nil {
 		return nil, err
@@ -43,11 +50,16 @@ func Plan(ctx context.Context, o Options) (_ *Plans, err error) {
 	}
 	out := &Plans{
 		Base: p.baseReport(), Time: p.time, RootSize: p.rootSize,
-		Ranges: Ranges{Size: RangeSize, Shared: countRanges(p.base), Nodes: map[string]int{}},
+		Ranges: Ranges{Size: RangeSize, Shared: countRanges(p.shared.Changed()), Nodes: map[string]int{}},
 	}
 	for k, i := range p.chosen {
-		out.Plans = append(out.Plans, p.plans[i])
-		out.Ranges.Nodes[p.plans[i].Node] = countRanges(outputs[k].layer)
+		pl, err := p.plans.plan(i)
+		if err != nil {
+			return nil, KindConfig.as(err)
+		}
+		p.plans.split.Intern(pl)
+		out.Plans = append(out.Plans, pl)
+		out.Ranges.Nodes[pl.Node] = countRanges(outputs[k].layer.Extents())
 	}
 	return out, nil
 }

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
-	"slices"
 	"strings"
 	"time"
 
@@ -15,7 +14,6 @@ import (
 	"github.com/piimg/piimg/imagebuild/kube"
 	"github.com/piimg/piimg/imagebuild/layer"
 	"github.com/piimg/piimg/imagebuild/nodes"
-	"github.com/piimg/piimg/imagebuild/plan"
 	"github.com/piimg/piimg/imagebuild/raspios"
 	"github.com/piimg/piimg/imagebuild/secrets"
 	"github.com/piimg/piimg/imagebuild/source"
@@ -27,25 +25,31 @@ type prepared struct {
 	secrets *secrets.Secrets
 	image   *source.Image
 	sha256  string       // of the base image as it is packed
-	base    *layer.Layer // over the image, until plans are applied at most replayed and enlarged
+	base    *layer.Layer // over the image, at most replayed and enlarged
+	shared  *layer.Layer // over base, with what all nodes share
 	parts   partitions
 	used    int64 // bytes that the base's two file systems use
 	facts   *raspios.Facts
 	time    time.Time
 	// artifacts is what nodes are set up from without the internet; nil without.
 	artifacts *artifacts.Set
-	rootSize  int64       // what the root partition is enlarged to, in bytes; 0 if it is not
-	plans     []plan.Plan // of all nodes, in the order of nodes.yaml
-	chosen    []int       // which of them are wanted
-	madeOut   bool        // whether the output folder is new
+	rootSize  int64     // what the root partition is enlarged to, in bytes; 0 if it is not
+	plans     *planning // of all nodes, in the order of nodes.yaml
+	chosen    []int     // which of them are wanted
+	madeOut   bool      // whether the output folder is new
 }
 
-// secretsSource gives the secrets of a cluster that has none yet, once nodes.yaml
-// and the base image are known to be good.
-type secretsSource func(path, cluster string) (*secrets.Secrets, error)
+// newSecrets makes the secrets of a cluster that has none yet. What is wrong with
+// the plans is told before they are kept.
+type newSecrets struct {
+	draw func(path, cluster string) (*secrets.Secrets, error)
+	// keep returns the cluster's secrets: those drawn, once they are kept, or others
+	// that were made meanwhile.
+	keep func(drawn *secrets.Secrets) (*secrets.Secrets, error)
+}
 
 // prepare reads all inputs and makes the plans. The caller closes what it returns.
-func prepare(ctx context.Context, o Options, getSecrets secretsSource) (_ *prepared, err error) {
+func prepare(ctx context.Context, o Options, fresh newSecrets) (_ *prepared, err error) {
 	config, err := nodes.Load(o.NodesFile, nodes.Env{Lookup: o.Env})
 	if err != nil {
 		return nil, KindConfig.as(err)
@@ -59,7 +63,7 @@ func prepare(ctx context.Context, o Options, getSecrets secretsSource) (_ *prepa
 			err = errors.Join(err, p.close())
 		}
 	}()
-	if p.chosen, err = choose(config, o.Only); err != nil {
+	if p.chosen, err = choose(config, o.Only, o.Shard); err != nil {
 		return nil, err
 	}
 	if p.secrets, err = o.loadSecrets(config); err != nil {
@@ -77,38 +81,44 @@ func prepare(ctx context.Context, o Options, getSecrets secretsSource) (_ *prepa
 	if err := p.checkArtifacts(); err != nil {
 		return nil, KindConfig.as(err)
 	}
-	if p.secrets == nil {
-		// What is wrong with the plans is told before secrets are made.
-		p.secrets = secrets.Placeholder(config.Cluster.Name)
-		if err := p.makePlans(o); err != nil {
-			return nil, err
+	if err := p.makePlans(ctx, o, fresh); err != nil {
+		return nil, err
+	}
+	return p, nil
+}
+
+// makePlans makes the plans of all nodes, and the secrets if there are none.
+func (p *prepared) makePlans(ctx context.Context, o Options, fresh newSecrets) (err error) {
+	drawn := p.secrets == nil
+	if drawn {
+		if p.secrets, err = fresh.draw(o.secretsPath(p.config.Path), p.config.Cluster.Name); err != nil {
+			return KindConfig.as(err)
 		}
-		if p.secrets, err = getSecrets(o.secretsPath(config.Path), config.Cluster.Name); err != nil {
-			return nil, KindConfig.as(err)
+	}
+	if p.plans, err = p.planAll(ctx, o, p.secrets); err != nil {
+		return err
+	}
+	if drawn {
+		kept, err := fresh.keep(p.secrets)
+		if err != nil {
+			return KindConfig.as(err)
+		}
+		if kept != p.secrets { // another build was faster
+			p.secrets = kept
+			plans, err := p.planAll(ctx, o, kept)
+			if err != nil {
+				return err
+			}
+			if err := p.plans.close(); err != nil {
+				return errors.Join(err, plans.close())
+			}
+			p.plans = plans
 		}
 	}
 	for _, n := range p.secrets.Notices() {
 		o.Notice(n)
 	}
-	return p, p.makePlans(o)
-}
-
-// choose resolves --only to indexes into the nodes; all of them without names.
-func choose(config *nodes.Config, names []string) ([]int, error) {
-	var chosen []int
-	var known []string
-	for i, n := range config.Nodes {
-		known = append(known, n.Hostname)
-		if len(names) == 0 || slices.Contains(names, n.Hostname) {
-			chosen = append(chosen, i)
-		}
-	}
-	for _, name := range names {
-		if !slices.Contains(known, name) {
-			return nil, KindUsage.as(fmt.Errorf("%s has no node %q; it has %s", config.Path, name, strings.Join(known, ", ")))
-		}
-	}
-	return chosen, nil
+	return nil
 }
 
 // openArtifacts reads the folder that nodes are set up from without the internet.
@@ -125,11 +135,22 @@ func (p *prepared) checkArtifacts() error {
 		return nil
 	}
 	p.artifacts = p.artifacts.On(p.facts.Installed)
+	return p.artifacts.Check(requirements(p.config, p.facts.Architecture))
+}
+
+// requirements returns what the nodes need to run Kubernetes, each of it once.
+func requirements(c *nodes.Config, arch string) []artifacts.Requirement {
 	var all []artifacts.Requirement
-	for _, n := range p.config.Nodes {
-		all = append(all, kube.Requirements(p.config, p.facts.Architecture, n)...)
+	seen := map[string]bool{}
+	for _, n := range c.Nodes {
+		for _, r := range kube.Requirements(c, arch, n) {
+			if k := fmt.Sprintf("%+v", r); !seen[k] {
+				seen[k] = true
+				all = append(all, r)
+			}
+		}
 	}
-	return p.artifacts.Check(all)
+	return all
 }
 
 // openImage finds out what the base image is.
@@ -205,31 +226,6 @@ func locate(l *layer.Layer) (partitions, error) {
 	return partitions{boot: boot, root: root}, errors.Join(bootErr, rootErr)
 }
 
-// makePlans plans all nodes, also those that are not wanted now: a mistake in
-// one is told at once, and what the nodes share does not depend on the choice.
-func (p *prepared) makePlans(o Options) error {
-	fs, err := p.parts.open(p.base, true, p.time)
-	if err != nil {
-		return KindImage.as(err)
-	}
-	p.plans = nil
-	var errs []error
-	for _, n := range p.config.Nodes {
-		cluster, err := kube.Plan(kube.Input{
-			Config: p.config, Node: n, Facts: p.facts, Secrets: p.secrets, Artifacts: p.artifacts,
-		})
-		errs = append(errs, err)
-		pl, err := raspios.Plan(raspios.Input{
-			Config: p.config, Node: n, Facts: p.facts, Boot: fs.boot, Root: fs.root, Secrets: p.secrets,
-			Base:    raspios.BaseInfo{Name: p.baseName(), SHA256: p.sha256},
-			Version: o.Version, Time: p.time, Additions: []raspios.Addition{cluster},
-		})
-		errs = append(errs, err)
-		p.plans = append(p.plans, pl)
-	}
-	return KindConfig.as(errors.Join(append(errs, fs.close())...))
-}
-
 // baseName is the base image's file name as the user knows it.
 func (p *prepared) baseName() string {
 	if u := p.config.Image.URL; u != "" {
@@ -240,6 +236,12 @@ func (p *prepared) baseName() string {
 
 func (p *prepared) close() error {
 	var errs []error
+	if p.plans != nil {
+		errs = append(errs, p.plans.close())
+	}
+	if p.shared != nil {
+		errs = append(errs, p.shared.Close())
+	}
 	if p.base != nil {
 		errs = append(errs, p.base.Close())
 	}

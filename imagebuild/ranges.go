@@ -16,10 +16,10 @@ type Ranges struct {
 	Nodes map[string]int `json:"nodes"`
 }
 
-// countRanges counts the ranges in which a layer differs from what is below it.
-func countRanges(l *layer.Layer) (n int) {
+// countRanges counts the ranges that sorted extents touch.
+func countRanges(extents []layer.Extent) (n int) {
 	next := int64(0)
-	for _, e := range l.Extents() {
+	for _, e := range extents {
 		first, end := max(e.Off/RangeSize, next), (e.Off+e.Len+RangeSize-1)/RangeSize
 		if first < end {
 			n += int(end - first)

@@ -41,8 +41,12 @@ func (o Options) loadSecrets(config *nodes.Config) (*secrets.Secrets, error) {
 	s, err := o.readSecrets(config.Path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist) && o.NoCreateSecrets:
-		return nil, fmt.Errorf("there is no %s, and --no-create-secrets forbids to make one: put the cluster's file there, set %s to its content, "+
-			"or, for a new cluster, run piimg secrets init", o.secretsPath(config.Path), SecretsVariable)
+		why := "--no-create-secrets forbids to make one"
+		if o.Shard.Count > 1 {
+			why = "each shard would make another"
+		}
+		return nil, fmt.Errorf("there is no %s, and %s: put the cluster's file there, set %s to its content, "+
+			"or, for a new cluster, run piimg secrets init", o.secretsPath(config.Path), why, SecretsVariable)
 	case errors.Is(err, fs.ErrNotExist):
 		return nil, nil
 	case err != nil:

@@ -54,7 +54,7 @@ type pass struct {
 // run feeds every output. The shared layer is read and packed in several places of
 // the image at once; what comes of it goes to the outputs in order.
 func (p *pass) run(ctx context.Context, progress func(done, total int64)) error {
-	changed := p.shared.Extents()
+	changed := p.shared.Changed()
 	for _, o := range p.outputs {
 		o.own = o.layer.Extents()
 	}

@@ -15,6 +15,7 @@ import (
 func (a *app) buildCommand() *cobra.Command {
 	var flags imagebuild.Options
 	var keys secretsFlags
+	var shard string
 	c := &cobra.Command{
 		Use:   "build",
 		Short: "Make one ready image for every node",
@@ -32,6 +33,9 @@ they have booted: known_hosts, ssh_config, hosts, an inventory.ini for Ansible,
 and kubeconfig, if nodes.yaml has a kubernetes block. The same inputs make the
 same bytes. Files get the base image's time, or that of SOURCE_DATE_EPOCH.
 
+Several machines make the images of a large cluster with --shard I/N: the I-th of
+N slices, whose files together are those of one build. The secrets must be there.
+
 ` + secretsHelp + `
 If there are none, build makes secrets.yaml: keep it. --no-create-secrets refuses
 that, for machines that forget what they made.
@@ -39,6 +43,7 @@ that, for machines that forget what they made.
 ` + exitCodes,
 		Example: `  piimg build --nodes nodes.yaml
   piimg build --nodes nodes.yaml --only isabelle,blathers --out cards
+  piimg build --nodes nodes.yaml --shard 2/8 --no-create-secrets
   sudo dd if=dist/isabelle.img of=/dev/sdX bs=4M conv=fsync status=progress`,
 		Args: noArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
@@ -60,6 +65,9 @@ that, for machines that forget what they made.
 			if o.Only, err = nodeNames(c, "only", flags.Only); err != nil {
 				return err
 			}
+			if o.Shard, err = shardOf(c, shard); err != nil {
+				return err
+			}
 			report, err := imagebuild.Build(c.Context(), o)
 			end()
 			if err != nil {
@@ -73,6 +81,7 @@ that, for machines that forget what they made.
 	keys.add(c)
 	c.Flags().BoolVar(&flags.NoCreateSecrets, "no-create-secrets", false, "fail if there are no secrets yet, instead of making some")
 	c.Flags().StringSliceVar(&flags.Only, "only", nil, "build only these nodes (names, with commas)")
+	c.Flags().StringVar(&shard, "shard", "", shardUsage)
 	c.Flags().IntVarP(&flags.Jobs, "jobs", "j", 0, "how many images to work on at once (default one for each processor)")
 	c.Flags().BoolVar(&flags.Force, "force", false, "replace files that are not earlier images of the same node")
 	c.Flags().BoolVar(&a.json, "json", false, "print the report as JSON")
@@ -91,6 +100,20 @@ func nodeNames(c *cobra.Command, flag string, names []string) ([]string, error) 
 		return nil, usageError(fmt.Errorf("--%s has an empty name: name nodes, with commas between them", flag))
 	}
 	return trimmed, nil
+}
+
+const shardUsage = "only a slice of the nodes: `I/N`, such as 2/8 for the second of eight"
+
+// shardOf returns the value of --shard. An empty one is refused, as nodeNames does.
+func shardOf(c *cobra.Command, value string) (imagebuild.Shard, error) {
+	if !c.Flags().Changed("shard") {
+		return imagebuild.Shard{}, nil
+	}
+	s, err := imagebuild.ParseShard(value)
+	if err != nil {
+		return s, usageError(fmt.Errorf("--shard: %w", err))
+	}
+	return s, nil
 }
 
 func (a *app) printReport(r *imagebuild.Report) error {

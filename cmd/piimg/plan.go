@@ -9,6 +9,7 @@ import (
 func (a *app) planCommand() *cobra.Command {
 	var flags imagebuild.Options
 	var keys secretsFlags
+	var shard string
 	c := &cobra.Command{
 		Use:   "plan",
 		Short: "Print what build would change, and write nothing",
@@ -35,6 +36,9 @@ those of a placeholder.
 			if o.Only, err = nodeNames(c, "node", flags.Only); err != nil {
 				return err
 			}
+			if o.Shard, err = shardOf(c, shard); err != nil {
+				return err
+			}
 			plans, err := imagebuild.Plan(c.Context(), o)
 			end()
 			if err != nil {
@@ -49,6 +53,7 @@ those of a placeholder.
 	c.Flags().StringVarP(&flags.NodesFile, "nodes", "n", "nodes.yaml", "the file that describes the nodes")
 	keys.add(c)
 	c.Flags().StringSliceVar(&flags.Only, "node", nil, "only these nodes (names, with commas)")
+	c.Flags().StringVar(&shard, "shard", "", shardUsage)
 	c.Flags().BoolVar(&a.json, "json", false, "print the plans as JSON")
 	return c
 }

@@ -27,6 +27,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"math/bits"
 	"slices"
 	"sync"
@@ -234,16 +235,35 @@ func (l *Layer) next(page, end int64) int64 {
 // Extents returns what this layer changed, relative to what is below: sorted,
 // disjoint, with gaps between, in whole pages except at the end of the image.
 func (l *Layer) Extents() []Extent {
+	masks := map[int64]uint64{}
+	l.collect(masks)
+	return l.extents(masks)
+}
+
+// Changed returns what this layer and those below it, down to the base, changed, in
+// the form of [Layer.Extents]. A page may be among them that one layer changed and
+// another changed back.
+func (l *Layer) Changed() []Extent {
+	masks := map[int64]uint64{}
+	for below := l; below != nil; below = below.parent {
+		below.collect(masks)
+	}
+	return l.extents(masks)
+}
+
+// collect adds the layer's own pages to masks, by group.
+func (l *Layer) collect(masks map[int64]uint64) {
 	l.mu.RLock()
 	defer l.mu.RUnlock()
-	keys := make([]int64, 0, len(l.groups))
-	for k := range l.groups {
-		keys = append(keys, k)
+	for k, g := range l.groups {
+		masks[k] |= g.mask
 	}
-	slices.Sort(keys)
+}
+
+func (l *Layer) extents(masks map[int64]uint64) []Extent {
 	var out []Extent
-	for _, k := range keys {
-		for m := l.groups[k].mask; m != 0; {
+	for _, k := range slices.Sorted(maps.Keys(masks)) {
+		for m := masks[k]; m != 0; {
 			first := bits.TrailingZeros64(m)
 			n := bits.TrailingZeros64(^(m >> first))
 			off := (k*groupPages + int64(first)) * PageSize

@@ -22,6 +22,7 @@ type Config struct {
 	Kubernetes *Kubernetes
 	// Notices are things that the user should know, and that are not wrong.
 	Notices []Problem
+	planes  []Node // what ControlPlanes returns, which every node's plan asks for
 }
 
 // Image says where the base image comes from: exactly one of Path and URL is set.

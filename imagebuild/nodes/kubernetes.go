@@ -104,7 +104,12 @@ func (n Node) InCluster() bool { return n.Role == ControlPlane || n.Role == Work
 
 // ControlPlanes returns the control planes in the order of the file: the first
 // one starts the cluster, the others join it.
-func (c *Config) ControlPlanes() []Node { return c.withRole(ControlPlane) }
+func (c *Config) ControlPlanes() []Node {
+	if c.planes != nil {
+		return c.planes
+	}
+	return c.withRole(ControlPlane)
+}
 
 // Workers returns the workers in the order of the file.
 func (c *Config) Workers() []Node { return c.withRole(Worker) }

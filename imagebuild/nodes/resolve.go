@@ -25,6 +25,7 @@ func (c *checker) document(d document) *Config {
 		c.access(n)
 		config.Nodes = append(config.Nodes, n.config())
 	}
+	config.planes = config.withRole(ControlPlane)
 	return config
 }
 

@@ -97,17 +97,49 @@ func TestSplit(t *testing.T) {
 	a := []plan.Edit{remove("var/a"), write("etc/hosts", "1"), write("etc/swap", "off"), write("var/a/x", "1")}
 	b := []plan.Edit{write("etc/hosts", "2"), write("etc/swap", "off"), write("var/a/x", "1")}
 	b[1].Why = "another reason"
-	shared, own := plan.Split([]plan.Plan{{Edits: a}, {Edits: b}})
+	split := func(lists ...[]plan.Edit) (shared []plan.Edit, own [][]plan.Edit) {
+		var plans []plan.Plan
+		for _, l := range lists {
+			plans = append(plans, plan.Plan{Edits: l})
+		}
+		s := plan.Split(plans)
+		for _, p := range plans {
+			mine, err := s.Own(p)
+			if err != nil {
+				t.Fatal(err)
+			}
+			own = append(own, mine)
+		}
+		return s.Shared(), own
+	}
+	shared, own := split(a, b)
 	if got := fmt.Sprint(shared, own); got != "[write root:/etc/swap] "+
 		"[[remove root:/var/a write root:/etc/hosts write root:/var/a/x] [write root:/etc/hosts write root:/var/a/x]]" {
 		t.Error(got)
 	}
-	shared, own = plan.Split([]plan.Plan{{Edits: a}})
+	shared, own = split(a)
 	if len(shared) != 0 || len(own[0]) != len(a) {
 		t.Errorf("one plan: shared %v, own %v", shared, own)
 	}
-	if shared, own := plan.Split(nil); shared != nil || len(own) != 0 {
+	if shared, own := split(); shared != nil || len(own) != 0 {
 		t.Errorf("no plan: %v %v", shared, own)
+	}
+}
+
+// A plan that is made anew, and comes out otherwise where it was shared, is not
+// taken for that of the same node.
+func TestSplitOfChangedPlans(t *testing.T) {
+	edits := func(tool, host string) plan.Plan {
+		return plan.Plan{Edits: []plan.Edit{write("opt/tool", tool), write("etc/host", host)}}
+	}
+	s := plan.Split([]plan.Plan{edits("1", "a"), edits("1", "b")})
+	if own, err := s.Own(edits("1", "c")); err != nil || fmt.Sprint(own) != "[write root:/etc/host]" {
+		t.Errorf("%v %v", own, err)
+	}
+	for _, p := range []plan.Plan{edits("2", "a"), {}, {Edits: []plan.Edit{write("etc/host", "a")}}} {
+		if own, err := s.Own(p); err == nil || !strings.Contains(err.Error(), "since the plans were made") && !strings.Contains(err.Error(), "when the plans were made") {
+			t.Errorf("%v: %v %v", p.Edits, own, err)
+		}
 	}
 }
 
@@ -120,12 +152,11 @@ func TestReserve(t *testing.T) {
 		{Edits: []plan.Edit{write("etc/host", "a"), write("etc/one", "1"), write("var/a/x", "1"), write("srv/x", "1"), key, write("etc/same", "")}},
 		{Edits: []plan.Edit{write("etc/host", "bbb"), remove("var/a"), write("var/a/x", "2"), link, write("srv/x", "2"), otherCase, write("etc/same", "")}},
 	}
-	_, own := plan.Split(plans)
-	got := plan.Reserve(plans, own)
+	got := plan.Split(plans).Reserved()
 	if fmt.Sprint(got) != "[write root:/etc/host]" || string(got[0].Content) != "\x00\x00\x00" {
 		t.Errorf("%v %q", got, got[0].Content)
 	}
-	if got := plan.Reserve(plans[:1], own[:1]); len(got) != 0 {
+	if got := plan.Split(plans[:1]).Reserved(); len(got) != 0 {
 		t.Errorf("one plan: %v", got)
 	}
 }

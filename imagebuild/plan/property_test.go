@@ -85,8 +85,9 @@ func TestSplitThenApply(t *testing.T) {
 		for i := range plans {
 			plans[i] = plan.Plan{Node: fmt.Sprint(i), Edits: drawEdits(t, common)}
 		}
-		shared, own := plan.Split(plans)
-		for i, p := range plans {
+		split := plan.Split(plans)
+		shared, reserved := split.Shared(), split.Reserved()
+		for _, p := range plans {
 			boot1, root1 := boot.Clone(), root.Clone()
 			if err := plan.Apply(ctx, p.Edits, boot1, root1); err != nil {
 				continue // does not fit the base; nothing to compare with
@@ -95,17 +96,20 @@ func TestSplitThenApply(t *testing.T) {
 				t.Fatalf("verify: %v", err)
 			}
 			boot2, root2 := boot.Clone(), root.Clone()
-			reserved := plan.Reserve(plans, own)
+			own, err := split.Own(p)
+			if err != nil {
+				t.Fatal(err)
+			}
 			if err := plan.Apply(ctx, append(slices.Clip(shared), reserved...), boot2, root2); err != nil {
 				t.Fatalf("shared: %v", err)
 			}
-			if err := plan.Apply(ctx, own[i], boot2, root2); err != nil {
+			if err := plan.Apply(ctx, own, boot2, root2); err != nil {
 				t.Fatalf("own: %v", err)
 			}
 			if a, b := boot1.Dump(false)+root1.Dump(false), boot2.Dump(false)+root2.Dump(false); a != b {
-				t.Fatalf("one step:\n%s\ntwo steps:\n%s\nshared %v\nreserved %v\nown %v", a, b, shared, reserved, own[i])
+				t.Fatalf("one step:\n%s\ntwo steps:\n%s\nshared %v\nreserved %v\nown %v", a, b, shared, reserved, own)
 			}
-			if n := len(shared) + len(own[i]); n != len(p.Edits) {
+			if n := len(shared) + len(own); n != len(p.Edits) {
 				t.Fatalf("%d edits became %d", len(p.Edits), n)
 			}
 		}

@@ -71,7 +71,12 @@ func TestApplyToFileSystems(t *testing.T) {
 				}
 				plans = append(plans, p)
 			}
-			shared, own := plan.Split(plans)
+			split := plan.Split(plans)
+			shared := split.Shared()
+			own, err := split.Own(plans[2])
+			if err != nil {
+				t.Fatal(err)
+			}
 			if len(shared) < 15 {
 				t.Errorf("only %d edits are shared", len(shared))
 			}
@@ -81,7 +86,7 @@ func TestApplyToFileSystems(t *testing.T) {
 			closeBoth(boot, root)
 			node := disk.Fork()
 			boot, root = open(node)
-			if err := plan.Apply(ctx, own[2], boot, root); err != nil {
+			if err := plan.Apply(ctx, own, boot, root); err != nil {
 				t.Fatal(err)
 			}
 			closeBoth(boot, root)

@@ -88,7 +88,7 @@ func (b *builder) file(f nodes.File) error {
 		Partition: at.partition, Path: at.path, Op: plan.Write, Mode: f.Mode, Content: f.Content, Why: "files",
 	}
 	if f.Source != "" {
-		if e.Content, e.Source, err = load(f.Source, openHost(f.Source)); err != nil {
+		if e.Content, e.Source, err = b.Shared.load(f.Source, openHost(f.Source)); err != nil {
 			return err
 		}
 	}

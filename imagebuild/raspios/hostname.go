@@ -2,6 +2,8 @@ package raspios
 
 import (
 	"strings"
+
+	"github.com/piimg/piimg/imagebuild/nodes"
 )
 
 // planHostname sets the name of the node, and lets it find the other nodes of the
@@ -38,11 +40,33 @@ func (b *builder) hosts(text string) string {
 	if !done {
 		out = append(out, own)
 	}
-	var others []string
-	for _, n := range b.Config.Nodes {
-		if n.Hostname != b.node.Hostname && n.IP.IsValid() {
-			others = append(others, n.IP.String()+"\t"+names(n.Hostname, n.Domain))
+	return withText(strings.Join(out, "\n")+"\n", b.Shared.hosts.without(b.node.Hostname))
+}
+
+// hostsBlock has, for the hosts files of all nodes, a line for each node with a
+// fixed address.
+type hostsBlock struct {
+	text string
+	line map[string][2]int // where the line of a node is in it, with its end
+}
+
+func newHostsBlock(c *nodes.Config) hostsBlock {
+	var text strings.Builder
+	h := hostsBlock{line: map[string][2]int{}}
+	for i := range c.Nodes {
+		n := &c.Nodes[i]
+		if n.IP.IsValid() {
+			from := text.Len()
+			text.WriteString(n.IP.String() + "\t" + names(n.Hostname, n.Domain) + "\n")
+			h.line[n.Hostname] = [2]int{from, text.Len()}
 		}
 	}
-	return withBlock(strings.Join(out, "\n")+"\n", others)
+	h.text = text.String()
+	return h
+}
+
+// without returns the lines of all nodes but one.
+func (h hostsBlock) without(hostname string) string {
+	at := h.line[hostname] // nothing of a node without a line
+	return h.text[:at[0]] + h.text[at[1]:]
 }

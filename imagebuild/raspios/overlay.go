@@ -133,7 +133,12 @@ func (b *builder) layOne(o overlayTree, name string, d fs.DirEntry) error {
 		}
 		e.Op = plan.Write
 		host := filepath.Join(o.dir, o.name, filepath.FromSlash(name))
-		e.Content, e.Source, err = load(host, func() (fs.File, error) { return o.fsys.Open(name) })
+		open := func() (fs.File, error) { return o.fsys.Open(name) }
+		if o.dir == "" { // embedded, and named only within its tree
+			e.Content, e.Source, err = load(host, open)
+		} else {
+			e.Content, e.Source, err = b.Shared.load(host, open)
+		}
 		if err != nil {
 			return err
 		}

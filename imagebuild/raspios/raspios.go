@@ -35,11 +35,14 @@ type Input struct {
 	// Boot and Root are the image's partitions. Root should be an fs.ReadLinkFS;
 	// symbolic links are followed within the partition.
 	Boot, Root fs.FS
-	Secrets    *secrets.Secrets
-	Base       BaseInfo
-	Version    string    // piimg's own
-	Time       time.Time // the build's: the clock of the node starts here
-	Additions  []Addition
+	// Shared is what the nodes of a cluster have in common, if several plans are
+	// made; it goes with Config, Boot and Root. nil is made anew.
+	Shared    *Shared
+	Secrets   *secrets.Secrets
+	Base      BaseInfo
+	Version   string    // piimg's own
+	Time      time.Time // the build's: the clock of the node starts here
+	Additions []Addition
 }
 
 // BaseInfo names the base image.
@@ -52,6 +55,10 @@ type BaseInfo struct {
 // cannot be done, it returns everything that cannot, joined; each error names the
 // node, and what to do.
 func Plan(in Input) (plan.Plan, error) {
+	if in.Shared == nil {
+		in.Shared = NewShared(in.Config, in.Boot, in.Root)
+	}
+	in.Boot, in.Root = in.Shared.boot, in.Shared.root
 	b := &builder{Input: in, d: newDraft(in.Boot, in.Root), node: in.Node, facts: in.Facts}
 	for _, concern := range []func(*builder){
 		(*builder).planUser, // first: paths and owners below depend on it
@@ -239,6 +246,15 @@ const (
 // withBlock returns text with the lines as a marked block at its end, in place of
 // an earlier one; no lines, no block.
 func withBlock(text string, lines []string) string {
+	if len(lines) == 0 {
+		return withText(text, "")
+	}
+	return withText(text, strings.Join(lines, "\n")+"\n")
+}
+
+// withText is withBlock of lines in one piece.
+func withText(text, block string) string {
+	var s strings.Builder
 	var out []string
 	inside := false
 	for line := range strings.Lines(text) {
@@ -260,14 +276,14 @@ func withBlock(text string, lines []string) string {
 			out = append(out, line)
 		}
 	}
-	s := strings.Join(out, "")
-	if len(lines) == 0 {
-		return s
+	if block == "" {
+		return strings.Join(out, "")
 	}
-	if s != "" {
-		s = strings.TrimSuffix(s, "\n") + "\n\n"
+	if kept := strings.Join(out, ""); kept != "" {
+		s.WriteString(strings.TrimSuffix(kept, "\n") + "\n\n")
 	}
-	return s + blockBegin + "\n" + strings.Join(lines, "\n") + "\n" + blockEnd + "\n"
+	s.WriteString(blockBegin + "\n" + block + blockEnd + "\n")
+	return s.String()
 }
 
 // lines splits text into its lines, without the ends of lines.

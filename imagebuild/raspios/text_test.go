@@ -113,7 +113,7 @@ func TestConfig(t *testing.T) {
 }
 
 func TestHosts(t *testing.T) {
-	b := &builder{Input: Input{Config: config()}, node: nodes.Node{Hostname: "blathers", Domain: "example.org"}}
+	b := &builder{Input: Input{Config: config(), Shared: NewShared(config(), nil, nil)}, node: nodes.Node{Hostname: "blathers", Domain: "example.org"}}
 	for _, c := range []struct{ text, want string }{
 		{"127.0.0.1\tlocalhost\n127.0.1.1\t\traspberrypi\n127.0.1.1 x\n::1 localhost\n",
 			"127.0.0.1\tlocalhost\n127.0.1.1\tblathers.example.org\tblathers\n::1 localhost\n"},

@@ -156,7 +156,9 @@ func (b *builder) passwordHash() (string, error) {
 		return hash, nil
 	case u.Password != "":
 		salt := b.Secrets.Salt("password", b.node.Hostname, b.user.name)
-		return sha512crypt(u.Password.Reveal(), salt)
+		return b.Shared.derive(derivation{"crypt", u.Password.Reveal(), salt}, func() (string, error) {
+			return sha512crypt(u.Password.Reveal(), salt)
+		})
 	}
 	if len(u.AuthorizedKeys) == 0 {
 		b.notice("Nobody can log in as %s: there is neither a password nor an authorized key.", b.user.name)

@@ -40,7 +40,7 @@ func (b *builder) planWifi() {
 		}
 		return
 	}
-	psk, err := preSharedKey(w)
+	psk, err := b.Shared.derive(derivation{"wpa", w.Passphrase.Reveal(), w.SSID}, func() (string, error) { return preSharedKey(w) })
 	if err != nil {
 		b.fail("wifi.passphrase: %w", err)
 		return

@@ -94,21 +94,45 @@ func CreateEncrypted(path, cluster string, e Encryption) (*Secrets, error) {
 func LoadOrCreate(path, cluster string, u Unlock) (s *Secrets, created bool, err error) {
 	s, err = Load(path, u)
 	if errors.Is(err, fs.ErrNotExist) {
-		s, err = Create(path, cluster)
-		if err == nil {
-			return s, true, nil
+		if s, err = Draw(path, cluster); err == nil {
+			return s.Keep(u)
 		}
-		if errors.Is(err, fs.ErrExist) {
-			s, err = loadSoon(path, u)
-		}
+	}
+	if err == nil {
+		err = s.CheckCluster(cluster)
 	}
 	if err != nil {
 		return nil, false, err
 	}
-	if err := s.CheckCluster(cluster); err != nil {
+	return s, false, nil
+}
+
+// Draw draws the secrets of a new cluster for a file, and does not write it yet:
+// [Secrets.Keep] does.
+func Draw(path, cluster string) (*Secrets, error) { return draw(path, cluster, time.Now()) }
+
+// Keep writes secrets that were drawn to their file, not encrypted, and returns
+// them. If there is a file by now, it returns those in it instead, once they are
+// seen to be of the same cluster.
+func (s *Secrets) Keep(u Unlock) (kept *Secrets, created bool, err error) {
+	data, err := s.seal(Encryption{})
+	if err != nil {
 		return nil, false, err
 	}
-	return s, false, nil
+	err = writeNew(s.path, data)
+	if err == nil {
+		return s, true, nil
+	}
+	if !errors.Is(err, fs.ErrExist) {
+		return nil, false, fmt.Errorf("failed to write the secrets: %w", err)
+	}
+	if kept, err = loadSoon(s.path, u); err == nil {
+		err = kept.CheckCluster(s.cluster)
+	}
+	if err != nil {
+		return nil, false, err
+	}
+	return kept, false, nil
 }
 
 // loadSoon loads a file that another process has just created. On a file system
