@@ -15,6 +15,7 @@ import (
 	"github.com/piimg/piimg/imagebuild/secrets"
 	"github.com/piimg/piimg/imagebuild/sink"
 	"github.com/piimg/piimg/imagebuild/source"
+	"github.com/piimg/piimg/imagebuild/tally"
 )
 
 // Report says what a build made. Its JSON form is stable.
@@ -88,6 +89,10 @@ func (p *prepared) makeLayers(ctx context.Context, jobs int) ([]*output, error) 
 	if err := p.apply(ctx, p.shared, append(split.Shared(), split.Reserved()...)); err != nil {
 		return nil, forWantOfRoom(err)
 	}
+	free, err := p.findFree()
+	if err != nil {
+		return nil, err
+	}
 	outputs := make([]*output, len(p.chosen))
 	for i := range outputs {
 		outputs[i] = &output{layer: p.shared.Fork()}
@@ -98,7 +103,7 @@ func (p *prepared) makeLayers(ctx context.Context, jobs int) ([]*output, error) 
 			err = p.apply(ctx, outputs[i].layer, own)
 		}
 		if err == nil {
-			err = p.verify(ctx, outputs[i].layer, pl.Edits)
+			outputs[i].tally, err = p.verify(ctx, outputs[i].layer, pl.Edits, free)
 		}
 		if err != nil {
 			return forWantOfRoom(fmt.Errorf("%s: %w", p.hostname(i), err))
@@ -126,16 +131,18 @@ func (p *prepared) apply(ctx context.Context, l *layer.Layer, edits []plan.Edit)
 	return errors.Join(plan.Apply(ctx, edits, fs.boot, fs.root), fs.close())
 }
 
-// verify opens the file systems anew and finds every edit in them.
-func (p *prepared) verify(ctx context.Context, l *layer.Layer, edits []plan.Edit) error {
+// verify opens the file systems anew and finds every edit in them. It begins the
+// node's tally with the blocks that are free now.
+func (p *prepared) verify(ctx context.Context, l *layer.Layer, edits []plan.Edit, free *freeBlocks) (*tally.Tally, error) {
 	fs, err := p.parts.open(l, true, p.time)
 	if err != nil {
-		return fmt.Errorf("the edited image cannot be read back, which is a mistake in piimg: %w", err)
+		return nil, fmt.Errorf("the edited image cannot be read back, which is a mistake in piimg: %w", err)
 	}
-	if err := errors.Join(plan.Verify(ctx, edits, fs.boot, fs.root), fs.close()); err != nil {
-		return fmt.Errorf("the edited image reads back wrongly, which is a mistake in piimg: %w", err)
+	t, freeErr := free.tally(fs)
+	if err := errors.Join(plan.Verify(ctx, edits, fs.boot, fs.root), freeErr, fs.close()); err != nil {
+		return nil, fmt.Errorf("the edited image reads back wrongly, which is a mistake in piimg: %w", err)
 	}
-	return nil
+	return t, nil
 }
 
 func closeLayers(outputs []*output) error {
@@ -160,7 +167,7 @@ func (p *prepared) writeImages(ctx context.Context, o Options, outputs []*output
 		defer s.Abort()
 		out.sink = s
 	}
-	way := pass{image: p.image, shared: p.shared, format: format, outputs: outputs, jobs: o.Jobs}
+	way := pass{image: p.image, shared: p.shared, format: format, tallies: p.tallies, outputs: outputs, jobs: o.Jobs}
 	err := way.run(ctx, func(done, total int64) { o.Progress(stepWriting, done, total) })
 	if err != nil {
 		return nil, err

@@ -31,13 +31,15 @@ var order = []string{
 	"imagebuild/artifacts",
 	"imagebuild/kube",
 	"imagebuild/sink",
+	"imagebuild/bmap",
+	"imagebuild/tally",
 	"imagebuild/artifacts/pull",
 	"imagebuild",
 	"cmd/piimg",
 }
 
 // bytesOnly are the packages that know nothing of Raspberry Pi OS, nor of plans.
-var bytesOnly = []string{"imagebuild/source", "imagebuild/source/xzfile", "imagebuild/layer", "imagebuild/fat", "imagebuild/ext4", "imagebuild/ext4/jbd2", "imagebuild/disk", "imagebuild/sink"}
+var bytesOnly = []string{"imagebuild/source", "imagebuild/source/xzfile", "imagebuild/layer", "imagebuild/fat", "imagebuild/ext4", "imagebuild/ext4/jbd2", "imagebuild/disk", "imagebuild/sink", "imagebuild/bmap", "imagebuild/tally"}
 
 // noBytes are those that decide, and never touch an image.
 var noBytes = []string{"imagebuild/raspios", "imagebuild/nodes", "imagebuild/secrets", "imagebuild/kube"}

@@ -17,6 +17,7 @@ import (
 	"github.com/piimg/piimg/imagebuild/raspios"
 	"github.com/piimg/piimg/imagebuild/secrets"
 	"github.com/piimg/piimg/imagebuild/source"
+	"github.com/piimg/piimg/imagebuild/tally"
 )
 
 // prepared is everything that is decided before a byte is written.
@@ -37,6 +38,7 @@ type prepared struct {
 	plans     *planning // of all nodes, in the order of nodes.yaml
 	chosen    []int     // which of them are wanted
 	madeOut   bool      // whether the output folder is new
+	tallies   *tally.Shared
 }
 
 // newSecrets makes the secrets of a cluster that has none yet. What is wrong with

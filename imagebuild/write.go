@@ -6,6 +6,7 @@ import (
 	"github.com/piimg/piimg/imagebuild/layer"
 	"github.com/piimg/piimg/imagebuild/sink"
 	"github.com/piimg/piimg/imagebuild/source"
+	"github.com/piimg/piimg/imagebuild/tally"
 )
 
 // regionSize is how much of an image that has no blocks of its own is worked on at
@@ -16,6 +17,7 @@ const regionSize = 4 << 20
 type output struct {
 	layer *layer.Layer
 	sink  sink.Sink
+	tally *tally.Tally
 	own   []layer.Extent // of the layer, those that the pass has not come to
 }
 
@@ -23,6 +25,9 @@ type output struct {
 func (o *output) take(s sink.Stretch, packed sink.Packed) error {
 	r := sink.Region{Off: s.Off, Len: s.Len, Data: s.Data, Packed: packed, Patch: o.layer.Patch}
 	r.Own, o.own = cut(o.own, s.Off+s.Len)
+	if err := o.tally.Take(&r); err != nil {
+		return err
+	}
 	return o.sink.Take(&r)
 }
 
@@ -47,6 +52,7 @@ type pass struct {
 	image   *source.Image
 	shared  *layer.Layer // over the image; what all nodes have
 	format  sink.Format
+	tallies *tally.Shared
 	outputs []*output
 	jobs    int
 }
@@ -73,6 +79,7 @@ func (p *pass) run(ctx context.Context, progress func(done, total int64)) error 
 		out.buf = spare.get()
 		out.Stretch, err = p.read(ctx, regions[i], perRegion[i], out.buf)
 		if err == nil {
+			p.tallies.Take(out.Off, out.Len, out.Data)
 			out.packed, err = p.format.Pack(ctx, out.Stretch)
 		}
 		return out, err

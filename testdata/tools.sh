@@ -12,9 +12,9 @@ PATH=$PATH:/usr/sbin:/sbin
 # command=Debian package
 tools=(
 	e2fsck=e2fsprogs debugfs=e2fsprogs mkfs.ext4=e2fsprogs dumpe2fs=e2fsprogs resize2fs=e2fsprogs
-	fsck.fat=dosfstools mkfs.fat=dosfstools mcopy=mtools mdir=mtools mtype=mtools
+	fsck.fat=dosfstools mkfs.fat=dosfstools mcopy=mtools mdir=mtools mtype=mtools mshowfat=mtools
 	sfdisk=fdisk fdisk=fdisk sgdisk=gdisk
-	xz=xz-utils zstd=zstd gzip=gzip zip=zip unzip=unzip age=age script=bsdutils
+	bmaptool=bmap-tools xz=xz-utils zstd=zstd gzip=gzip zip=zip unzip=unzip age=age script=bsdutils
 	ssh-keygen=openssh-client sshd=openssh-server
 	containerd=containerd kubectl=kubernetes-client nodeset=clustershell
 	shellcheck=shellcheck git=git make=make jq=jq python3=python3-minimal openssl=openssl

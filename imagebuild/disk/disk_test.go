@@ -437,3 +437,27 @@ func TestRealImages(t *testing.T) {
 		}
 	}
 }
+
+// Free is what neither a partition nor the table has.
+func TestEachFree(t *testing.T) {
+	for _, c := range []struct{ script, want string }{
+		{"label: dos\nstart=4096,size=2048,type=c\nstart=9000,size=100\n", "1+4095 6144+2856 9100+11380 "},
+		{"label: dos\nstart=1,size=20479\n", ""},
+		{"label: dos\nstart=2048,size=8192,type=5\nstart=4096,size=100\n", "1+2047 10240+10240 "},
+		// The usable sectors are 2048 to 20446.
+		{"label: gpt\nstart=4096,size=2048\nstart=9000,size=100\n", "2048+2048 6144+2856 9100+11347 "},
+		{"label: gpt\nfirst-lba: 34\nstart=34,size=20413\n", ""},
+	} {
+		d, err := open(t, newImage(t, 20480*512, c.script))
+		if err != nil {
+			t.Fatalf("%s: %v", c.script, err)
+		}
+		got := ""
+		if err := d.EachFree(func(off, n int64) { got += fmt.Sprintf("%d+%d ", off/512, n/512) }); err != nil {
+			t.Fatal(err)
+		}
+		if got != c.want {
+			t.Errorf("%sfree sectors are %s, want %s", c.script, got, c.want)
+		}
+	}
+}
