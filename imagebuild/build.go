@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"github.com/piimg/piimg/imagebuild/ext4"
 	"github.com/piimg/piimg/imagebuild/layer"
@@ -38,14 +39,15 @@ type BaseReport struct {
 type NodeReport struct {
 	Hostname string   `json:"hostname"`
 	Image    string   `json:"image"`  // its path
+	Map      string   `json:"map"`    // path of its block map, for bmaptool
 	Size     int64    `json:"size"`   // in bytes
 	SHA256   string   `json:"sha256"` // of the file, hex
 	Edits    int      `json:"edits"`  // how many paths were changed
 	Notices  []string `json:"notices,omitempty"`
 }
 
-// Build makes one image for every chosen node, and beside them SHA256SUMS and what
-// the operator needs: known_hosts, ssh_config, hosts, inventory.ini, and with a
+// Build makes one image for every chosen node, with a block map for bmaptool, and
+// beside them SHA256SUMS and what the operator needs: known_hosts, ssh_config, hosts, inventory.ini, and with a
 // kubernetes block kubeconfig. The secrets file is made if there is none. On an error nothing
 // has been published, unless publishing itself failed half-way: then every file
 // under its final name is whole, and the build can be run again.
@@ -166,6 +168,9 @@ func (p *prepared) writeImages(ctx context.Context, o Options, outputs []*output
 		}
 		defer s.Abort()
 		out.sink = s
+		if format.Name() == "img" {
+			out.tally.MapOnly()
+		}
 	}
 	way := pass{image: p.image, shared: p.shared, format: format, tallies: p.tallies, outputs: outputs, jobs: o.Jobs}
 	err := way.run(ctx, func(done, total int64) { o.Progress(stepWriting, done, total) })
@@ -189,7 +194,11 @@ func (p *prepared) writeImages(ctx context.Context, o Options, outputs []*output
 			return nil, err
 		}
 	}
-	return results, p.writeCompanions(o.Out, results)
+	maps, err := p.writeMaps(o, outputs)
+	if err != nil {
+		return nil, err
+	}
+	return results, p.writeCompanions(o.Out, slices.Concat(results, maps))
 }
 
 // writeError marks an error of writing: damage in the middle of a packed base
@@ -236,8 +245,8 @@ func (p *prepared) report(o Options, results []sink.Result) *Report {
 	for i, res := range results {
 		k := p.chosen[i]
 		r.Nodes = append(r.Nodes, NodeReport{
-			Hostname: p.hostname(i), Image: res.Path, Size: res.Size, SHA256: hex.EncodeToString(res.SHA256[:]),
-			Edits: p.plans.edits[k], Notices: p.plans.notices[k],
+			Hostname: p.hostname(i), Image: res.Path, Map: bmapPath(o.Out, p.hostname(i)),
+			Size: res.Size, SHA256: hex.EncodeToString(res.SHA256[:]), Edits: p.plans.edits[k], Notices: p.plans.notices[k],
 		})
 	}
 	return r

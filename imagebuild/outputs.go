@@ -39,6 +39,9 @@ func checkOutputs(ctx context.Context, p *prepared, o Options) error {
 		for _, c := range companions(p.config) {
 			errs = append(errs, checkCompanion(filepath.Join(o.Out, c.name), c.check))
 		}
+		for i := range p.chosen {
+			errs = append(errs, checkCompanion(bmapPath(o.Out, p.hostname(i)), checkMap))
+		}
 	}
 	return errors.Join(errs...)
 }

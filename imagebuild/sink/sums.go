@@ -38,7 +38,8 @@ func parseSum(line string) (sum, name string, ok bool) {
 
 // UpdateSums writes dir's SHA256SUMS: a line for each of results, and the lines
 // that were there before for other files, so that building some of the nodes
-// again keeps the others' lines. Those of images that are gone are left out.
+// again keeps the others' lines. Those of images and block maps that are gone are
+// left out.
 // Lines are sorted by name.
 func UpdateSums(dir string, results []Result) error {
 	sums := map[string]string{}
@@ -69,9 +70,14 @@ func UpdateSums(dir string, results []Result) error {
 	return WriteFile(path, b.Bytes(), 0o644)
 }
 
-// gone reports whether name is that of an image in dir that is not there.
+// gone reports whether name is that of an image in dir, or of a block map, that is
+// not there.
 func gone(dir, name string) bool {
-	if name != filepath.Base(name) || filepath.Ext(name) != ".img" {
+	_, rest, _ := strings.Cut(name, ".")
+	switch {
+	case name != filepath.Base(name):
+		return false
+	case rest != "img" && !strings.HasPrefix(rest, "img."):
 		return false
 	}
 	_, err := os.Lstat(filepath.Join(dir, name))

@@ -78,8 +78,8 @@ type Tally struct {
 	// free are the free blocks of the cells in which they are others than in Shared.
 	free map[int]bmap.Bits
 	own  map[int][]bmap.Range // the ranges of the cells that are not as in Shared
-	hash hash.Hash
-	open *bmap.Cutter // at work on a cell of which only the beginning has come, or nil
+	hash hash.Hash            // nil: not wanted
+	open *bmap.Cutter         // at work on a cell of which only the beginning has come, or nil
 }
 
 // Node begins the tally of a node's image, in which other blocks may be free. Free
@@ -94,22 +94,19 @@ func (s *Shared) Node(free *bmap.Free) *Tally {
 	return t
 }
 
+// MapOnly leaves out the SHA-256, for images that are written without packing: whoever
+// writes them makes it anyway. It is to be called before the first Take.
+func (t *Tally) MapOnly() { t.hash = nil }
+
 // Take takes the image's next region. Shared must have taken what all nodes have of
 // it before.
 func (t *Tally) Take(r *sink.Region) error {
 	work := t.shared.spare.Get().(*scratch)
 	defer t.shared.spare.Put(work)
-	err := r.Each(work.buf[:], func(p []byte) error {
-		t.hash.Write(p)
-		return nil
-	}, func(n int64) error {
-		for ; n > 0; n -= int64(len(zeros)) {
-			t.hash.Write(zeros[:min(n, int64(len(zeros)))])
+	if t.hash != nil {
+		if err := r.Each(work.buf[:], t.data, t.zeros); err != nil {
+			return err
 		}
-		return nil
-	})
-	if err != nil {
-		return err
 	}
 	own, end := r.Own, r.Off+r.Len
 	for off := r.Off; off < end; {
@@ -130,8 +127,20 @@ func (t *Tally) Take(r *sink.Region) error {
 	return nil
 }
 
-// zeros are what is hashed where an image is zero; nobody writes to them.
-var zeros [64 << 10]byte
+func (t *Tally) data(p []byte) error {
+	t.hash.Write(p)
+	return nil
+}
+
+// zeroRun is what is hashed where an image is zero; nobody writes to it.
+var zeroRun [64 << 10]byte
+
+func (t *Tally) zeros(n int64) error {
+	for ; n > 0; n -= int64(len(zeroRun)) {
+		t.hash.Write(zeroRun[:min(n, int64(len(zeroRun)))])
+	}
+	return nil
+}
 
 // cut makes the ranges of cell i itself, from the region's bytes from off to end.
 func (t *Tally) cut(work *scratch, r *sink.Region, i int, off, end int64) error {
@@ -176,17 +185,13 @@ func (t *Tally) as(i int) bool {
 	return c.known && (!others || c.zero.And(f) == c.zero.And(t.shared.free.Cell(i)))
 }
 
-// Sum is what a Tally comes to.
-type Sum struct {
-	Size   int64             // of the image as it is without packing, in bytes
-	SHA256 [sha256.Size]byte // of it
-}
-
-// Sum returns the sum of an image of which all regions were taken.
-func (t *Tally) Sum() Sum {
-	s := Sum{Size: t.shared.size}
-	t.hash.Sum(s.SHA256[:0])
-	return s
+// SHA256 returns the SHA-256 of an image of which all regions were taken, unless
+// there was to be a map only: then ok is false.
+func (t *Tally) SHA256() (sum [sha256.Size]byte, ok bool) {
+	if t.hash != nil {
+		t.hash.Sum(sum[:0])
+	}
+	return sum, t.hash != nil
 }
 
 // Map returns the block map of an image of which all regions were taken.
