@@ -162,6 +162,9 @@ func TestBitFlipsXZ(t *testing.T) {
 	t.Parallel()
 	img, file := xzSample(t)
 	flip(t, file, img, xzRegions(t, file), false)
+	img = imgtest.Image(50_000, 11)
+	file = imgtest.Pipe(t, img, "xz", "-c", "-q", "--arm64", "--delta", "--lzma2")
+	flip(t, file, img, xzRegions(t, file), false)
 }
 
 func TestBitFlipsRaw(t *testing.T) {

@@ -103,8 +103,8 @@ func (m *Image) open(ctx context.Context) error {
 	return m.checkInner()
 }
 
-// openXZ reads an .xz file through its index if its blocks are small enough,
-// and unpacks it otherwise.
+// openXZ reads an .xz file through its index if its blocks are small enough and
+// packed by LZMA2 alone, as they are in nearly all files, and unpacks it otherwise.
 func (m *Image) openXZ(ctx context.Context) error {
 	x, err := xzfile.Open(m.file, m.packing.PackedSize)
 	if err != nil {
@@ -114,7 +114,7 @@ func (m *Image) openXZ(ctx context.Context) error {
 	if b := x.Undecodable(); b != nil {
 		return &Error{
 			Path: m.path, Kind: ErrUnsupported,
-			Detail: fmt.Sprintf("its block at byte %d uses the filters %s, and only lzma2 can be decoded", b.PackedOff, b.Filters),
+			Detail: fmt.Sprintf("its block at byte %d uses the filters %s, which can't be undone", b.PackedOff, b.Filters),
 			Remedy: "unpack it with xz -d and use the .img file",
 		}
 	}
@@ -125,13 +125,19 @@ func (m *Image) openXZ(ctx context.Context) error {
 		}
 	}
 	mem, ok := planMemory(x, &m.opts)
-	if !ok {
+	filtered := x.Filtered()
+	if !ok || filtered != nil {
 		if x.MaxDict > maxDict {
 			return &Error{
 				Path: m.path, Kind: ErrUnsupported,
 				Detail: fmt.Sprintf("decoding it takes a dictionary of %s, more than %s", mib(x.MaxDict), mib(maxDict)),
 				Remedy: "unpack it with xz -d and use the .img file",
 			}
+		}
+		if filtered != nil {
+			m.opts.notice("%s: its blocks have the filters %s; it is unpacked once into the cache folder (xz without filters makes files that are read as they are)",
+				m.path, filtered.Filters)
+			return m.unpacked(ctx, xzUnpacker(x))
 		}
 		m.opts.notice("%s: its blocks of %s are too large to be read at random; it is unpacked once into the cache folder (xz -T0 makes smaller ones)",
 			m.path, mib(x.MaxBlock))

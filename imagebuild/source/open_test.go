@@ -148,6 +148,8 @@ with zipfile.ZipFile(Pipe(), "w", zipfile.ZIP_DEFLATED) as z:
 		{"img.xz, one block", "xz -c -T1 disk.img"},
 		{"img.xz, two parts", "xz -c --check=sha256 half1 && xz -c -T2 --block-size=1MiB half2"},
 		{"img.xz, none", "xz -c --check=none disk.img"},
+		{"img.xz, arm64", "xz -c --arm64 --lzma2 disk.img"},
+		{"img.xz, filters", "xz -c -T2 --block-size=1MiB --delta=dist=2 --x86 --lzma2 disk.img"},
 		{"img.xz, large dict", "xz -c -9 -T1 disk.img"},
 		{"img.gz", "gzip -c disk.img"},
 		{"img.gz, members", "gzip -c half1 && gzip -c half2"},

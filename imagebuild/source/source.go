@@ -6,11 +6,12 @@
 // ReadAt, or once from end to end with Scan, in bounded memory:
 //
 //   - A raw image, and one stored without compression in a .zip, is read as it is.
-//   - An .xz file of blocks of moderate size, as xz makes with several threads,
-//     is read through its index: blocks are decoded when something in them is
-//     asked for, several at a time, and kept in a cache bounded in bytes. What
-//     falls out of it is kept, sparsely, in an unnamed file of the cache
-//     folder, so that no block is ever decoded twice for ReadAt.
+//   - An .xz file of blocks of moderate size, as xz makes with several threads
+//     and without filters for machine code, is read through its index: blocks
+//     are decoded when something in them is asked for, several at a time, and
+//     kept in a cache bounded in bytes. What falls out of it is kept, sparsely,
+//     in an unnamed file of the cache folder, so that no block is ever decoded
+//     twice for ReadAt.
 //   - Anything else is unpacked once, sparsely, into the cache folder, and used
 //     again by its packed file's SHA-256 from then on. Each megabyte of such a
 //     file is verified, when it is first read, against the digests that were
@@ -186,7 +187,7 @@ func (m *Image) Size() int64 { return m.size }
 func (m *Image) Packing() Packing { return m.packing }
 
 // XZ returns the block index of an .xz image that is read through it, and nil
-// for all others. With Packed it lets callers copy blocks as they are.
+// for all others; its blocks are packed by LZMA2 alone. With Packed it lets callers copy blocks as they are.
 func (m *Image) XZ() *xzfile.File { return m.xz }
 
 // Packed returns the bytes of the packed file. It must not be used after Close.

@@ -183,3 +183,13 @@ func TestLockWaits(t *testing.T) {
 	}
 	unlock2()
 }
+
+// An .xz file with filters before LZMA2 is unpacked, whatever its blocks' size.
+func TestFilters(t *testing.T) {
+	t.Parallel()
+	var n notices
+	m := opened(t, packings(t)["img.xz, filters"], Options{Notice: n.add})
+	if m.XZ() != nil || m.Packing().Unpacked == "" || n.count("its blocks have the filters delta+x86+lzma2; it is unpacked once") != 1 {
+		t.Errorf("packing is %+v, notices %q", m.Packing(), n.text)
+	}
+}

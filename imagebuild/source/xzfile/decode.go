@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"hash"
 	"io"
+	"slices"
 
 	"github.com/ulikunitz/xz/lzma"
 )
@@ -21,7 +22,8 @@ const stepSize = 256 << 10
 type Decoder struct {
 	src  chunks
 	lz   *lzma.Reader2
-	dict int64 // capacity of lz's dictionary
+	dict int64     // capacity of lz's dictionary
+	out  io.Reader // what lz decodes, with the other filters undone
 
 	b    *Block
 	hash hash.Hash
@@ -55,7 +57,7 @@ func (d *Decoder) Decode(ctx context.Context, f *File, i int, dst []byte) error 
 func (d *Decoder) begin(f *File, i int) error {
 	b := &f.Blocks[i]
 	if !b.Decodable() {
-		return fmt.Errorf("%w: block %d at byte %d uses the filters %s, only lzma2 is supported", ErrUnsupported, i, b.PackedOff, b.Filters)
+		return fmt.Errorf("%w: block %d at byte %d uses the filters %s, which can't be undone", ErrUnsupported, i, b.PackedOff, b.Filters)
 	}
 	d.b, d.left, d.hash = b, b.Size, b.Check.newHash()
 	d.src.reset(f.r, b)
@@ -70,12 +72,21 @@ func (d *Decoder) begin(f *File, i int) error {
 		}
 		d.dict = dict
 	}
+	d.out = d.lz
+	if !b.Plain() {
+		d.out = io.LimitReader(d.out, b.Size) // lz goes on to the next block
+	}
+	for _, f := range slices.Backward(b.chain[:]) {
+		if f != (filter{}) {
+			d.out = newFilterReader(d.out, f)
+		}
+	}
 	return nil
 }
 
 // read fills p, which is no longer than what is left of the block.
 func (d *Decoder) read(p []byte) (int, error) {
-	n, err := io.ReadFull(d.lz, p)
+	n, err := io.ReadFull(d.out, p)
 	if err != nil {
 		return n, d.failed(err)
 	}

@@ -49,7 +49,7 @@ func filterName(id int64) string {
 	return fmt.Sprintf("%#x", id)
 }
 
-// nameLZMA2 is the name of the only filter that a Decoder knows.
+// nameLZMA2 is the name of the filter that compresses, and ends every chain.
 const nameLZMA2 = "lzma2"
 
 // readBlockHeader reads the header at b.PackedOff, checks it against what the
@@ -107,7 +107,9 @@ func (b *Block) parseHeader(p []byte) error {
 		}
 	}
 	var names []string
-	for range flags&3 + 1 {
+	last := int(flags & 3)
+	b.decodable = true
+	for i := range last + 1 {
 		id, q, ok1 := varint(p)
 		n, q, ok2 := varint(q)
 		if !ok1 || !ok2 || n > int64(len(q)) {
@@ -115,10 +117,20 @@ func (b *Block) parseHeader(p []byte) error {
 		}
 		props := q[:n]
 		p = q[n:]
-		if id == filterLZMA2 {
+		switch {
+		case id == filterLZMA2:
 			if b.DictSize, ok = dictSize(props); !ok {
 				return bad("the properties of the LZMA2 filter are wrong")
 			}
+			b.decodable = b.decodable && i == last
+		case i == last: // it does not compress, so nothing can be in it
+			b.decodable = false
+		default:
+			var known bool
+			if b.chain[i], known, ok = parseFilter(id, props); !ok && known {
+				return bad(fmt.Sprintf("the properties of the %s filter are wrong", filterName(id)))
+			}
+			b.decodable = b.decodable && known
 		}
 		names = append(names, filterName(id))
 	}

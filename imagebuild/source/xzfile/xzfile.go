@@ -13,7 +13,7 @@
 // verified is: the checksums of headers, indexes and footers, that sizes agree
 // wherever they stand twice, that padding is zero, and the check of each block
 // that is decoded. The LZMA2 data itself is decoded by
-// github.com/ulikunitz/xz/lzma.
+// github.com/ulikunitz/xz/lzma; the other filters are undone here.
 package xzfile
 
 import (
@@ -73,7 +73,10 @@ type Block struct {
 	HeaderSize   int    // in bytes, a multiple of four
 	Check        Check  // of its stream
 	DictSize     int64  // of the LZMA2 filter, in bytes
-	Filters      string // names in the order of encoding, joined by "+"; "lzma2" is what can be decoded
+	Filters      string // names in the order of encoding, joined by "+"
+
+	chain     [maxFilters]filter // before LZMA2, in the order of encoding
+	decodable bool
 }
 
 // PackedSize returns what the block takes in the file: header, data, padding and check.
@@ -85,7 +88,10 @@ func (b *Block) dataSize() int64 {
 }
 
 // Decodable says whether the block's filters are ones that a Decoder knows.
-func (b *Block) Decodable() bool { return b.Filters == nameLZMA2 }
+func (b *Block) Decodable() bool { return b.decodable }
+
+// Plain says whether the block is packed by LZMA2 alone.
+func (b *Block) Plain() bool { return b.Filters == nameLZMA2 }
 
 // A File is the block index of an .xz file. It is not changed after Open and is
 // safe for use by several goroutines.
@@ -109,6 +115,16 @@ func (f *File) Find(off int64) int {
 	// The last block that begins at or before off. Blocks of no bytes share
 	// their offset with the block behind them, so the last one is never empty.
 	return sort.Search(len(f.Blocks), func(i int) bool { return f.Blocks[i].Off > off }) - 1
+}
+
+// Filtered returns the first block that has other filters than LZMA2, or nil.
+func (f *File) Filtered() *Block {
+	for i := range f.Blocks {
+		if !f.Blocks[i].Plain() {
+			return &f.Blocks[i]
+		}
+	}
+	return nil
 }
 
 // Undecodable returns the first block whose filters a Decoder does not know, or nil.

@@ -171,27 +171,6 @@ func TestFind(t *testing.T) {
 	})
 }
 
-func TestFilters(t *testing.T) {
-	t.Parallel()
-	img := imgtest.Image(100_000, 5)
-	for args, want := range map[string]string{
-		"--x86 --lzma2":                "x86+lzma2",
-		"--delta=dist=4 --arm --lzma2": "delta+arm+lzma2",
-	} {
-		packed := pack(t, img, strings.Fields(args)...)
-		f, err := Open(bytes.NewReader(packed), int64(len(packed)))
-		if err != nil {
-			t.Fatal(err)
-		}
-		if b := f.Undecodable(); b == nil || b.Filters != want {
-			t.Errorf("%s: Undecodable is %+v", args, b)
-		}
-		if _, _, err := unpack(packed); !errors.Is(err, ErrUnsupported) || !strings.Contains(err.Error(), want) {
-			t.Errorf("%s: error is %v", args, err)
-		}
-	}
-}
-
 func TestUnknownCheck(t *testing.T) {
 	t.Parallel()
 	img := imgtest.Image(100_000, 6)
