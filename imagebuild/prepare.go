@@ -159,6 +159,7 @@ func requirements(c *nodes.Config, arch string) []artifacts.Requirement {
 func (p *prepared) openImage(ctx context.Context, o Options) (err error) {
 	in := p.config.Image
 	so := sourceOptions(o, in.SHA256)
+	so.VerifyLater = true
 	path := in.Path
 	if in.URL != "" {
 		if path, err = source.Fetch(ctx, in.URL, so); err != nil {
@@ -168,9 +169,16 @@ func (p *prepared) openImage(ctx context.Context, o Options) (err error) {
 	if p.image, err = source.Open(ctx, path, so); err != nil {
 		return err
 	}
-	if p.sha256, err = p.image.SHA256(ctx); err != nil {
-		return err
+	err = p.examine(o, path)
+	var wrong error // if so, it is the reason of all else
+	if p.sha256, wrong = p.image.SHA256(ctx); wrong != nil {
+		return wrong
 	}
+	return err
+}
+
+// examine looks into the base image.
+func (p *prepared) examine(o Options, path string) (err error) {
 	p.base = layer.New(p.image, p.image.Size())
 	if p.parts, err = locate(p.base); err != nil {
 		return fmt.Errorf("%s: %w", path, err)

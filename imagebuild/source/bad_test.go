@@ -264,3 +264,41 @@ func TestCanceled(t *testing.T) {
 		}
 	}
 }
+
+// With VerifyLater, Open returns before the digest is known, and a wrong one is told
+// in place of what it leads to.
+func TestVerifyLater(t *testing.T) {
+	t.Parallel()
+	img := imgtest.Image(70_000, 1)
+	good, _, _ := strings.Cut(string(imgtest.Pipe(t, img, "sha256sum")), " ")
+	bad := strings.Repeat("0", 64)
+	ctx := context.Background()
+	m := opened(t, imgtest.Write(t, "a.img", img), Options{VerifyLater: true, SHA256: bad})
+	if _, err := m.ReadAt(make([]byte, 10), 0); err != nil {
+		t.Errorf("the image can't be read: %v", err)
+	}
+	for range 2 {
+		if sum, err := m.SHA256(ctx); sum != "" || !wrongSum(err) {
+			t.Errorf("digest %q, error %v", sum, err)
+		}
+	}
+	m = opened(t, imgtest.Write(t, "a.img", img), Options{VerifyLater: true, SHA256: good})
+	if sum, err := m.SHA256(ctx); sum != good || err != nil {
+		t.Errorf("digest %q, error %v", sum, err)
+	}
+	xz := imgtest.Pipe(t, img, "xz", "-c")
+	if _, err := Open(ctx, imgtest.Write(t, "cut.img.xz", xz[:len(xz)-9]), Options{VerifyLater: true, SHA256: good}); !wrongSum(err) {
+		t.Errorf("a truncated file of the wrong digest: error is %v", err)
+	}
+	canceled, cancel := context.WithCancel(ctx)
+	cancel()
+	if _, err := m.SHA256(canceled); err != context.Canceled {
+		t.Errorf("canceled: error is %v", err)
+	}
+	for name, path := range packings(t) {
+		m := opened(t, path, Options{VerifyLater: true})
+		if _, err := m.SHA256(ctx); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}

@@ -44,35 +44,100 @@ func hashInto(ctx context.Context, h hash.Hash, r *io.SectionReader, o *Options)
 	return ctx.Err()
 }
 
-// verify compares the SHA-256 of the packed file with the one expected, if any.
-func (m *Image) verify(ctx context.Context) error {
-	want, from := m.opts.SHA256, ""
-	if want == "" {
+// expected returns the SHA-256 that the packed file should have, and the checksum
+// file that says so, if it is one. Both are empty if nothing says so.
+func (m *Image) expected() (sum, from string, err error) {
+	sum = m.opts.SHA256
+	if sum == "" {
 		name := m.path + ".sha256"
 		text, err := os.ReadFile(name)
 		if errors.Is(err, fs.ErrNotExist) {
-			return nil
+			return "", "", nil
 		}
 		if err != nil {
-			return &Error{Path: m.path, Detail: "cannot read the checksum file", Err: err, Remedy: "correct or remove it"}
+			return "", "", &Error{Path: m.path, Detail: "cannot read the checksum file", Err: err, Remedy: "correct or remove it"}
 		}
-		if want, err = parseSums(string(text), filepath.Base(m.path)); err != nil {
-			return &Error{Path: name, Detail: "cannot use the checksum file", Err: err, Remedy: "correct or remove it"}
+		if sum, err = parseSums(string(text), filepath.Base(m.path)); err != nil {
+			return "", "", &Error{Path: name, Detail: "cannot use the checksum file", Err: err, Remedy: "correct or remove it"}
 		}
 		from = name
 	}
-	want, err := parseSum(want)
-	if err != nil {
-		return &Error{Path: m.path, Detail: "expected sha256", Err: err, Remedy: "give the 64 hexadecimal digits that the publisher of the image states"}
+	if sum, err = parseSum(sum); err != nil {
+		return "", "", &Error{Path: m.path, Detail: "expected sha256", Err: err, Remedy: "give the 64 hexadecimal digits that the publisher of the image states"}
 	}
-	got, err := m.SHA256(ctx)
-	if err != nil {
-		return err
+	return sum, from, nil
+}
+
+// packedSum is the SHA-256 of the packed file, being computed by a goroutine.
+type packedSum struct {
+	cancel context.CancelFunc
+	done   chan struct{} // closed when sum or err is set
+	sum    string
+	err    error
+}
+
+// startDigest begins to compute the digest, unless that has been done, and to
+// compare it with what is expected, if anything is.
+func (m *Image) startDigest() *packedSum {
+	m.digestMu.Lock()
+	defer m.digestMu.Unlock()
+	if m.digest != nil {
+		return m.digest
 	}
-	if got != want {
-		return &ChecksumError{Path: m.path, Want: want, Got: got, Source: from, Size: m.packing.PackedSize}
+	ctx, cancel := context.WithCancel(context.Background())
+	d := &packedSum{cancel: cancel, done: make(chan struct{})}
+	m.digest = d
+	go func() {
+		defer close(d.done)
+		sum, err := hashFile(ctx, m.Packed(), &m.opts)
+		switch {
+		case err != nil:
+			d.err = m.fail(err)
+		case m.want != "" && sum != m.want:
+			d.err = &ChecksumError{Path: m.path, Want: m.want, Got: sum, Source: m.wantFrom, Size: m.packing.PackedSize}
+		default:
+			d.sum = sum
+		}
+	}()
+	return d
+}
+
+// SHA256 returns the digest of the packed file in lower-case hexadecimal. It is
+// computed once, by Open or after it if Options say so. If another digest was
+// expected, the error is a ChecksumError.
+func (m *Image) SHA256(ctx context.Context) (string, error) {
+	d := m.startDigest()
+	select {
+	case <-d.done:
+	case <-ctx.Done():
 	}
-	return nil
+	if err := ctx.Err(); err != nil {
+		return "", err
+	}
+	return d.sum, d.err
+}
+
+// awaitDigest waits for the digest if it is being computed. A wrong one is the error.
+func (m *Image) awaitDigest(ctx context.Context) error {
+	m.digestMu.Lock()
+	started := m.digest != nil
+	m.digestMu.Unlock()
+	if !started {
+		return nil
+	}
+	_, err := m.SHA256(ctx)
+	return err
+}
+
+// stopDigest ends the computation if it is still under way.
+func (m *Image) stopDigest() {
+	m.digestMu.Lock()
+	d := m.digest
+	m.digestMu.Unlock()
+	if d != nil {
+		d.cancel()
+		<-d.done
+	}
 }
 
 // parseSum returns a SHA-256 in lower-case hexadecimal.

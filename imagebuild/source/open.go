@@ -12,7 +12,7 @@ import (
 )
 
 // Open opens the base image at path. If its SHA-256 is known, from o or from a
-// neighbouring .sha256 file, it is verified before Open returns.
+// neighbouring .sha256 file, it is verified before Open returns, unless o says later.
 //
 // Open returns soon for raw images and for .xz files of several blocks, but
 // for that verification. Others are unpacked into the cache folder here, unless
@@ -24,6 +24,11 @@ func Open(ctx context.Context, path string, o Options) (*Image, error) {
 	}
 	m := &Image{path: path, file: f, opts: o, packing: Packing{PackedSize: size}}
 	if err := m.open(ctx); err != nil {
+		var wrong *ChecksumError
+		if derr := m.awaitDigest(ctx); errors.As(derr, &wrong) {
+			err = wrong // which explains all else
+		}
+		m.stopDigest()
 		if m.content != nil {
 			m.content.Close()
 		}
@@ -81,8 +86,16 @@ func (m *Image) open(ctx context.Context) error {
 		return err
 	}
 	m.packing.Kind = kind
-	if err := m.verify(ctx); err != nil {
+	if m.want, m.wantFrom, err = m.expected(); err != nil {
 		return err
+	}
+	switch {
+	case m.opts.VerifyLater:
+		m.startDigest()
+	case m.want != "":
+		if _, err := m.SHA256(ctx); err != nil {
+			return err
+		}
 	}
 	switch kind {
 	case KindRaw:

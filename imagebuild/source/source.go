@@ -55,6 +55,11 @@ type Options struct {
 	// says, or unknown. Fetch requires it.
 	SHA256 string
 
+	// VerifyLater lets Open return before the digest is known, which is computed
+	// meanwhile. Nothing of the image is to be trusted, nor what comes of it to be
+	// believed, errors included, until SHA256 has returned without an error.
+	VerifyLater bool
+
 	// FileSystems lets Open also take an ext4 file system without a partition
 	// table; one of FAT begins as a disk does, and is always taken.
 	FileSystems bool
@@ -176,8 +181,9 @@ type Image struct {
 	xz      *xzfile.File
 	opts    Options
 
-	sumMu sync.Mutex
-	sum   string
+	want, wantFrom string // the digest that is expected, and the file that says so
+	digestMu       sync.Mutex
+	digest         *packedSum // nil until it is asked for
 }
 
 // Size returns the size of the unpacked image in bytes.
@@ -250,23 +256,9 @@ func (m *Image) Scan(ctx context.Context, fn func(Chunk) error) error {
 	return nil
 }
 
-// SHA256 returns the digest of the packed file in lower-case hexadecimal. It is
-// computed once; Open has done so already if the digest was to be verified.
-func (m *Image) SHA256(ctx context.Context) (string, error) {
-	m.sumMu.Lock()
-	defer m.sumMu.Unlock()
-	if m.sum == "" {
-		sum, err := hashFile(ctx, m.Packed(), &m.opts)
-		if err != nil {
-			return "", m.fail(err)
-		}
-		m.sum = sum
-	}
-	return m.sum, nil
-}
-
 // Close frees what the image holds. The image must not be in use any more.
 func (m *Image) Close() error {
+	m.stopDigest()
 	err := m.content.Close()
 	if cerr := m.file.Close(); err == nil {
 		err = cerr

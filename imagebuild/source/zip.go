@@ -104,6 +104,9 @@ func (m *Image) openStored(ctx context.Context, entry *zip.File) error {
 	if entry.CompressedSize64 != entry.UncompressedSize64 || off > m.packing.PackedSize-size {
 		return &Error{Kind: ErrCorrupt, Detail: fmt.Sprintf("the sizes of %s are wrong", entry.Name), Remedy: downloadAgain}
 	}
+	if err := m.awaitDigest(ctx); err != nil { // one look at the whole file at a time
+		return err
+	}
 	crc := crc32.NewIEEE()
 	if err := hashInto(ctx, crc, io.NewSectionReader(m.file, off, size), &m.opts); err != nil {
 		return err
