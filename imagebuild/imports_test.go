@@ -33,6 +33,7 @@ var order = []string{
 	"imagebuild/sink",
 	"imagebuild/bmap",
 	"imagebuild/tally",
+	"imagebuild/manifest",
 	"imagebuild/artifacts/pull",
 	"imagebuild",
 	"cmd/piimg",

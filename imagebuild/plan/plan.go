@@ -78,6 +78,9 @@ type Edit struct {
 	Secret bool
 	// Why says in a few words what the edit is for: "hostname", "swap off".
 	Why string
+
+	// unknown is whether the content is not known, in an edit made of a Record.
+	unknown bool
 }
 
 // Source is a file on the host: its size and hash are taken when the plan is

@@ -79,6 +79,9 @@ func (a applier) verify(ctx context.Context, e Edit, edits []Edit) error {
 		if !info.Mode().IsRegular() {
 			return fmt.Errorf("is no regular file but %v", info.Mode().Type())
 		}
+		if e.unknown {
+			return nil
+		}
 		return a.verifyContent(ctx, e, info.Size())
 	}
 	return nil
