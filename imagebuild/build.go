@@ -7,10 +7,10 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"slices"
 
 	"github.com/piimg/piimg/imagebuild/ext4"
 	"github.com/piimg/piimg/imagebuild/layer"
+	"github.com/piimg/piimg/imagebuild/manifest"
 	"github.com/piimg/piimg/imagebuild/nodes"
 	"github.com/piimg/piimg/imagebuild/plan"
 	"github.com/piimg/piimg/imagebuild/secrets"
@@ -47,10 +47,11 @@ type NodeReport struct {
 }
 
 // Build makes one image for every chosen node, with a block map for bmaptool, and
-// beside them SHA256SUMS and what the operator needs: known_hosts, ssh_config, hosts, inventory.ini, and with a
-// kubernetes block kubeconfig. The secrets file is made if there is none. On an error nothing
-// has been published, unless publishing itself failed half-way: then every file
-// under its final name is whole, and the build can be run again.
+// beside them SHA256SUMS, manifest.json and what the operator needs: known_hosts,
+// ssh_config, hosts, inventory.ini, and with a kubernetes block kubeconfig. The
+// secrets file is made if there is none. On an error nothing has been published,
+// unless publishing itself failed half-way: then every file under its final name is
+// whole, and the build can be run again.
 func Build(ctx context.Context, o Options) (_ *Report, err error) {
 	o = o.withDefaults()
 	o.NoCreateSecrets = o.NoCreateSecrets || o.Shard.Count > 1 // all slices need the same
@@ -105,6 +106,7 @@ func (p *prepared) makeLayers(ctx context.Context, jobs int) ([]*output, error) 
 			err = p.apply(ctx, outputs[i].layer, own)
 		}
 		if err == nil {
+			outputs[i].records = records(own)
 			outputs[i].tally, err = p.verify(ctx, outputs[i].layer, pl.Edits, free)
 		}
 		if err != nil {
@@ -189,16 +191,7 @@ func (p *prepared) writeImages(ctx context.Context, o Options, outputs []*output
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	for _, out := range outputs {
-		if err := out.sink.Publish(); err != nil {
-			return nil, err
-		}
-	}
-	maps, err := p.writeMaps(o, outputs)
-	if err != nil {
-		return nil, err
-	}
-	return results, p.writeCompanions(o.Out, slices.Concat(results, maps))
+	return results, p.publish(o, format.Name(), outputs, results)
 }
 
 // writeError marks an error of writing: damage in the middle of a packed base
@@ -223,22 +216,12 @@ func (p *prepared) hostname(i int) string { return p.config.Nodes[p.chosen[i]].H
 // stepWriting names the pass over the base for Options.Progress.
 const stepWriting = "writing images"
 
-// writeCompanions writes the files beside the images.
-func (p *prepared) writeCompanions(dir string, results []sink.Result) error {
-	for _, c := range companions(p.config) {
-		if err := c.write(dir, p.config, p.secrets); err != nil {
-			return err
-		}
-	}
-	return sink.UpdateSums(dir, results)
-}
-
 func (p *prepared) baseReport() BaseReport {
 	return BaseReport{Name: p.baseName(), SHA256: p.sha256, Release: string(p.facts.Release), Arch: p.facts.Architecture}
 }
 
 func (p *prepared) report(o Options, results []sink.Result) *Report {
-	r := &Report{Base: p.baseReport(), Files: []string{filepath.Join(o.Out, sink.SumsName)}}
+	r := &Report{Base: p.baseReport(), Files: []string{filepath.Join(o.Out, sink.SumsName), filepath.Join(o.Out, manifest.Name)}}
 	for _, c := range companions(p.config) {
 		r.Files = append(r.Files, filepath.Join(o.Out, c.name))
 	}

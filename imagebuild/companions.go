@@ -52,12 +52,12 @@ func (c companion) check(content []byte) error {
 }
 
 // write makes the file in dir.
-func (c companion) write(dir string, config *nodes.Config, s *secrets.Secrets) error {
+func (c companion) write(dir string, config *nodes.Config, s *secrets.Secrets) (sink.Result, error) {
 	body, err := c.body(config, s)
 	if err != nil {
-		return fmt.Errorf("failed to make %s: %w", c.name, err)
+		return sink.Result{}, fmt.Errorf("failed to make %s: %w", c.name, err)
 	}
-	return sink.WriteFile(filepath.Join(dir, c.name), append([]byte(c.head), body...), c.mode)
+	return publishFile(filepath.Join(dir, c.name), append([]byte(c.head), body...), c.mode)
 }
 
 // knownHosts returns the nodes' host keys in the form of ssh's known_hosts

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/piimg/piimg/imagebuild/layer"
+	"github.com/piimg/piimg/imagebuild/manifest"
 	"github.com/piimg/piimg/imagebuild/raspios"
 	"github.com/piimg/piimg/imagebuild/sink"
 	"github.com/piimg/piimg/imagebuild/source"
@@ -39,6 +40,7 @@ func checkOutputs(ctx context.Context, p *prepared, o Options) error {
 		for _, c := range companions(p.config) {
 			errs = append(errs, checkCompanion(filepath.Join(o.Out, c.name), c.check))
 		}
+		errs = append(errs, checkCompanion(filepath.Join(o.Out, manifest.Name), checkManifest))
 		for i := range p.chosen {
 			errs = append(errs, checkCompanion(bmapPath(o.Out, p.hostname(i)), checkMap))
 		}

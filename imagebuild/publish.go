@@ -2,12 +2,54 @@ package imagebuild
 
 import (
 	"crypto/sha256"
+	"encoding/hex"
+	"errors"
 	"fmt"
+	"io/fs"
+	"os"
 	"path/filepath"
+	"slices"
+	"time"
 
 	"github.com/piimg/piimg/imagebuild/bmap"
+	"github.com/piimg/piimg/imagebuild/manifest"
+	"github.com/piimg/piimg/imagebuild/plan"
 	"github.com/piimg/piimg/imagebuild/sink"
 )
+
+// publish gives the finished images their names, and writes what stands beside them.
+// SHA256SUMS comes last: where it is right, all is there.
+func (p *prepared) publish(o Options, format string, outputs []*output, results []sink.Result) error {
+	for _, out := range outputs {
+		if err := out.sink.Publish(); err != nil {
+			return err
+		}
+	}
+	maps, err := p.writeMaps(o, outputs)
+	if err != nil {
+		return err
+	}
+	all := slices.Concat(results, maps)
+	for _, c := range companions(p.config) {
+		r, err := c.write(o.Out, p.config, p.secrets)
+		if err != nil {
+			return err
+		}
+		all = append(all, r)
+	}
+	m := p.manifest(o, format, outputs, results, maps)
+	r, err := p.writeManifest(o, m)
+	if err != nil {
+		return err
+	}
+	return sink.UpdateSums(o.Out, append(all, r))
+}
+
+// publishFile writes a small file, and says what it wrote.
+func publishFile(path string, content []byte, mode fs.FileMode) (sink.Result, error) {
+	r := sink.Result{Path: path, Size: int64(len(content)), SHA256: sha256.Sum256(content)}
+	return r, sink.WriteFile(path, content, mode)
+}
 
 // bmapPath is where the block map of a node's image is published. It is the same for
 // all formats, and bmaptool finds it beside any of them.
@@ -28,8 +70,88 @@ func (p *prepared) writeMaps(o Options, outputs []*output) ([]sink.Result, error
 		if err != nil {
 			return fmt.Errorf("%s: %w", p.hostname(i), err)
 		}
-		path := bmapPath(o.Out, p.hostname(i))
-		results[i] = sink.Result{Path: path, Size: int64(len(content)), SHA256: sha256.Sum256(content)}
-		return sink.WriteFile(path, content, 0o600)
+		results[i], err = publishFile(bmapPath(o.Out, p.hostname(i)), content, 0o600)
+		return err
 	})
+}
+
+// checkManifest returns an error unless content is a manifest.
+func checkManifest(content []byte) error {
+	_, err := manifest.Decode(content)
+	return err
+}
+
+// records returns the records of edits.
+func records(edits []plan.Edit) []plan.Record {
+	out := make([]plan.Record, len(edits))
+	for i, e := range edits {
+		out[i] = e.Record()
+	}
+	return out
+}
+
+// manifest describes this build.
+func (p *prepared) manifest(o Options, format string, outputs []*output, images, maps []sink.Result) *manifest.Manifest {
+	m := &manifest.Manifest{
+		Schema: manifest.Version, Piimg: o.Version,
+		Base: manifest.Base{
+			Name: p.baseName(), Release: string(p.facts.Release), Arch: p.facts.Architecture,
+			SHA256: p.sha256, Size: p.image.Packing().PackedSize, UnpackedSize: p.image.Size(),
+		},
+		Config: manifest.NodesFile{SHA256: p.config.SHA256},
+		Time:   p.time.UTC().Format(time.RFC3339),
+		Edits:  records(p.plans.split.Shared()),
+		Nodes:  make([]manifest.Node, len(outputs)),
+	}
+	for i, out := range outputs {
+		n := p.config.Nodes[p.chosen[i]]
+		unpacked, ok := out.tally.SHA256()
+		if !ok {
+			unpacked = images[i].SHA256
+		}
+		m.Nodes[i] = manifest.Node{
+			Hostname: n.Hostname, Role: string(n.Role),
+			Unpacked: manifest.Sum{Size: p.base.Size(), SHA256: hex.EncodeToString(unpacked[:])},
+			Images:   []manifest.Image{{File: manifestFile(images[i]), Format: format}},
+			Map:      manifestFile(maps[i]), Edits: out.records,
+		}
+	}
+	return m
+}
+
+func manifestFile(r sink.Result) manifest.File {
+	return manifest.File{Name: filepath.Base(r.Path), Sum: manifest.Sum{Size: r.Size, SHA256: hex.EncodeToString(r.SHA256[:])}}
+}
+
+// writeManifest writes the manifest. What is there already of the same inputs is taken
+// over into it, so that building some of the nodes again keeps the others.
+func (p *prepared) writeManifest(o Options, m *manifest.Manifest) (sink.Result, error) {
+	path := filepath.Join(o.Out, manifest.Name)
+	content, err := os.ReadFile(path)
+	if err == nil {
+		err = p.mergeManifest(o, m, content)
+	}
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return sink.Result{}, fmt.Errorf("failed to take over %s: %w", path, err)
+	}
+	if content, err = m.Encode(); err != nil {
+		return sink.Result{}, err
+	}
+	return publishFile(path, content, 0o644)
+}
+
+func (p *prepared) mergeManifest(o Options, m *manifest.Manifest, content []byte) error {
+	old, err := manifest.Decode(content)
+	if err != nil {
+		return nil // with --force, what is no manifest is replaced
+	}
+	merged, err := m.Merge(old, func(name string) bool {
+		_, err := os.Lstat(filepath.Join(o.Out, name))
+		return err == nil
+	})
+	if err == nil && !merged && len(m.Nodes) < len(p.config.Nodes) {
+		o.Notice(fmt.Sprintf("%s is of a build of other inputs (nodes.yaml, base image or version of piimg): from now on it has only the nodes of this one",
+			filepath.Join(o.Out, manifest.Name)))
+	}
+	return err
 }

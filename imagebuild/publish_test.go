@@ -1,8 +1,10 @@
 package imagebuild
 
 import (
+	"bytes"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/piimg/piimg/imagebuild/bmap"
@@ -60,4 +62,59 @@ func checkOnDirtyCard(t *testing.T, image string, m *bmap.Map) {
 	compareTrees(t, "boot on the card", want.bootTree, is.bootTree, none)
 	compareTrees(t, "root on the card", want.rootTree, is.rootTree, none)
 	compareTrees(t, "root on the card, by debugfs", want.dumped, is.dumped, none)
+}
+
+// The manifest of a build is as it was read and found right, holds nothing secret, and
+// keeps the nodes that were built before from the same inputs.
+func TestBuildManifest(t *testing.T) {
+	need(t, "jq", "sha256sum")
+	o := project(t, "trixie")
+	o.Only = []string{"isabelle"}
+	if _, err := Build(t.Context(), o); err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(o.Out, "manifest.json")
+	got := read(t, path)
+	golden := filepath.Join(shared, "plans", "manifest.json")
+	if *update {
+		if err := os.WriteFile(golden, got, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if want := read(t, golden); !bytes.Equal(got, want) {
+		t.Errorf("the manifest changed; if it should have, run go test ./imagebuild -run Manifest -update and read the difference\n%s",
+			firstDifference(string(got), string(want)))
+	}
+	for _, secret := range []string{"turnips-are-due", "raspberry-island", "AAECAwQFBgcICQoL", filepath.Dir(o.NodesFile)} {
+		if bytes.Contains(got, []byte(secret)) {
+			t.Errorf("the manifest holds %q", secret)
+		}
+	}
+	if out := run(t, "jq", "-r", `[.edits, .nodes[].edits] | flatten | map(select(.secret and (.size or .sha256))) | length`, path); out != "0\n" {
+		t.Errorf("%s edits are secret and have a hash", out)
+	}
+
+	o.Only = []string{"rover", "tom-nook"}
+	if _, err := Build(t.Context(), o); err != nil {
+		t.Fatal(err)
+	}
+	hostnames := func() string { return run(t, "jq", "-c", "[.nodes[].hostname]", path) }
+	if got, want := hostnames(), "[\"isabelle\",\"rover\",\"tom-nook\"]\n"; got != want {
+		t.Errorf("the nodes are %s, want %s", got, want)
+	}
+	run(t, "sh", "-c", "cd "+o.Out+" && sha256sum --quiet --strict -c SHA256SUMS")
+	if sums := string(read(t, filepath.Join(o.Out, "SHA256SUMS"))); strings.Count(sums, "\n") != 3*2+4+1 {
+		t.Errorf("SHA256SUMS does not have all files:\n%s", sums)
+	}
+
+	// Of another nodes.yaml, only what it made is in it.
+	nodes := read(t, o.NodesFile)
+	write(t, o.NodesFile, append(nodes, "# changed\n"...))
+	o.Only = []string{"rover"}
+	if _, err := Build(t.Context(), o); err != nil {
+		t.Fatal(err)
+	}
+	if got, want := hostnames(), "[\"rover\"]\n"; got != want {
+		t.Errorf("the nodes are %s, want %s", got, want)
+	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"github.com/piimg/piimg/imagebuild/layer"
+	"github.com/piimg/piimg/imagebuild/plan"
 	"github.com/piimg/piimg/imagebuild/sink"
 	"github.com/piimg/piimg/imagebuild/source"
 	"github.com/piimg/piimg/imagebuild/tally"
@@ -18,7 +19,9 @@ type output struct {
 	layer *layer.Layer
 	sink  sink.Sink
 	tally *tally.Tally
-	own   []layer.Extent // of the layer, those that the pass has not come to
+	// records are of the edits that not all nodes share.
+	records []plan.Record
+	own     []layer.Extent // of the layer, those that the pass has not come to
 }
 
 // take passes a stretch that all nodes share on, with the node's changes.
