@@ -1,0 +1,330 @@
+package lzma2
+
+import "encoding/binary"
+
+// Decoder decodes the chunks of one block after another, into a buffer that holds
+// the whole block. It takes 28 KiB. The zero value is ready for the first chunk.
+type Decoder struct {
+	m         model
+	dict      bool // the data has been reset: a block begins with that
+	hasProps  bool
+	needReset bool // the next compressed chunk has to begin with a new model
+	start     int  // where in the buffer the data was reset
+	symbols   []Symbol
+	record    bool
+}
+
+// Symbol is a decision of who packed some data: Len bytes that are literals, if Dist
+// is 0, or else a copy of those Dist bytes before.
+type Symbol struct {
+	Dist, Len uint32
+}
+
+// Reset prepares for the first chunk of a block.
+func (d *Decoder) Reset() {
+	d.dict, d.hasProps, d.needReset, d.start = false, false, false, 0
+}
+
+// Decode decodes the chunk c, with the data in[:c.Packed], into dst from pos on.
+// dst[:pos] are the data of the chunks before, in reads on for at least [Slack]
+// bytes behind the chunk's data, whatever is there.
+func (d *Decoder) Decode(dst []byte, pos int, c Chunk, in []byte) error {
+	d.symbols = d.symbols[:0]
+	if c.Unpacked > len(dst)-pos {
+		return corrupt("a chunk unpacks to %d bytes, where %d are left", c.Unpacked, len(dst)-pos)
+	}
+	if len(in) < c.Packed+Slack {
+		return corrupt("a chunk is cut off")
+	}
+	if c.dictReset() {
+		d.dict, d.hasProps, d.start = true, false, pos
+	}
+	if !d.dict {
+		return corrupt("it does not begin with a new dictionary")
+	}
+	if !c.LZMA() {
+		copy(dst[pos:], in[:c.Packed])
+		d.needReset = true
+		return nil
+	}
+	if c.Control >= controlProps {
+		if !d.m.setProps(c.Props) {
+			return corrupt("wrong properties %#02x", c.Props)
+		}
+		d.hasProps = true
+	}
+	if !d.hasProps {
+		return corrupt("a chunk comes before its properties")
+	}
+	if c.Control >= controlState {
+		d.m.reset()
+	}
+	d.needReset = false
+	return d.lzma(dst[:pos+c.Unpacked], pos, in, c.Packed)
+}
+
+// tree decodes bits of a symbol, the highest first. The sizes of probs and the
+// number of bits are constants wherever it is called.
+func tree(probs []uint16, limit, rng, code uint32, in []byte, ip int) (uint32, uint32, uint32, int) {
+	sym := uint32(1)
+	for sym < limit {
+		p := &probs[sym]
+		v := uint32(*p)
+		bound := (rng >> probBits) * v
+		if code < bound {
+			rng = bound
+			*p = uint16(v + (1<<probBits-v)>>moveBits)
+			sym <<= 1
+		} else {
+			rng -= bound
+			code -= bound
+			*p = uint16(v - v>>moveBits)
+			sym = sym<<1 | 1
+		}
+		if rng < topValue {
+			rng <<= 8
+			code = code<<8 | uint32(in[ip])
+			ip++
+		}
+	}
+	return sym - limit, rng, code, ip
+}
+
+// bit decodes one bit.
+func bit(p *uint16, rng, code uint32, in []byte, ip int) (uint32, uint32, uint32, int) {
+	v := uint32(*p)
+	bound := (rng >> probBits) * v
+	var b uint32
+	if code < bound {
+		rng = bound
+		*p = uint16(v + (1<<probBits-v)>>moveBits)
+	} else {
+		rng -= bound
+		code -= bound
+		*p = uint16(v - v>>moveBits)
+		b = 1
+	}
+	if rng < topValue {
+		rng <<= 8
+		code = code<<8 | uint32(in[ip])
+		ip++
+	}
+	return b, rng, code, ip
+}
+
+// length decodes the length of a match.
+func (l *lenModel) length(posState, rng, code uint32, in []byte, ip int) (uint32, uint32, uint32, int) {
+	var b, n uint32
+	if b, rng, code, ip = bit(&l.choice, rng, code, in, ip); b == 0 {
+		n, rng, code, ip = tree(l.low[posState&15][:], lowSymbols, rng, code, in, ip)
+		return n + minMatch, rng, code, ip
+	}
+	if b, rng, code, ip = bit(&l.choice2, rng, code, in, ip); b == 0 {
+		n, rng, code, ip = tree(l.mid[posState&15][:], lowSymbols, rng, code, in, ip)
+		return n + minMatch + lowSymbols, rng, code, ip
+	}
+	n, rng, code, ip = tree(l.high[:], 256, rng, code, in, ip)
+	return n + minMatch + 2*lowSymbols, rng, code, ip
+}
+
+// distance decodes the distance, less 1, of a match of n bytes.
+func (m *model) distance(n, rng, code uint32, in []byte, ip int) (uint32, uint32, uint32, int) {
+	var slot uint32
+	slot, rng, code, ip = tree(m.posSlot[lenState(n)&3][:], posSlots, rng, code, in, ip)
+	if slot < startPosModel {
+		return slot, rng, code, ip
+	}
+	low := slot>>1 - 1
+	dist := (2 | slot&1) << low
+	if slot < endPosModel {
+		base := dist - slot
+		sym := uint32(1)
+		for i := range low {
+			var b uint32
+			b, rng, code, ip = bit(&m.posSpecial[(base+sym)&(fullDistances-1)], rng, code, in, ip)
+			sym = sym<<1 | b
+			dist += b << i
+		}
+		return dist, rng, code, ip
+	}
+	for i := low; i > alignBits; i-- {
+		rng >>= 1
+		code -= rng
+		t := -(code >> 31) // all ones if the bit is 0
+		code += rng & t
+		dist += (t + 1) << (i - 1)
+		if rng < topValue {
+			rng <<= 8
+			code = code<<8 | uint32(in[ip])
+			ip++
+		}
+	}
+	sym := uint32(1)
+	for i := range uint32(alignBits) {
+		var b uint32
+		b, rng, code, ip = bit(&m.posAlign[sym&15], rng, code, in, ip)
+		sym = sym<<1 | b
+		dist += b << i
+	}
+	return dist, rng, code, ip
+}
+
+// lzma decodes a compressed chunk of packed bytes into dst[pos:].
+func (d *Decoder) lzma(dst []byte, pos int, in []byte, packed int) error {
+	m := &d.m
+	if packed < 5 || in[0] != 0 {
+		return corrupt("a chunk's range coder does not begin with 0")
+	}
+	rng, code, ip := ^uint32(0), binary.BigEndian.Uint32(in[1:]), 5
+	state, rep0 := m.state, m.rep[0]
+	start := d.start
+	posMask, lpMask := 1<<m.pb-1, 1<<m.lp-1
+	lc := m.lc
+	literals := uint32(0) // of the present run
+	record := d.record
+
+	for pos < len(dst) {
+		if ip > packed {
+			return corrupt("a chunk's data ends too soon")
+		}
+		posState := uint32((pos-start)&posMask) & (posStatesMax - 1)
+		var b uint32
+		if b, rng, code, ip = bit(&m.isMatch[state][posState], rng, code, in, ip); b == 0 {
+			prev := uint32(0)
+			if pos > start {
+				prev = uint32(dst[pos-1])
+			}
+			at := 0x300 * (uint32((pos-start)&lpMask)<<lc + prev>>(8-lc))
+			probs := m.literal[at : at+0x300]
+			sym := uint32(1)
+			if state >= 7 {
+				// The byte that a repeated match would have given is probably not it:
+				// its bits select the model until the first one that differs.
+				match := uint32(dst[pos-int(rep0)])
+				offset := uint32(0x100)
+				for sym < 0x100 {
+					match <<= 1
+					with := match & offset
+					p := &probs[offset+with+sym]
+					v := uint32(*p)
+					bound := (rng >> probBits) * v
+					if code < bound {
+						rng = bound
+						*p = uint16(v + (1<<probBits-v)>>moveBits)
+						sym <<= 1
+						offset &^= with
+					} else {
+						rng -= bound
+						code -= bound
+						*p = uint16(v - v>>moveBits)
+						sym = sym<<1 | 1
+						offset = with
+					}
+					if rng < topValue {
+						rng <<= 8
+						code = code<<8 | uint32(in[ip])
+						ip++
+					}
+				}
+			} else {
+				for sym < 0x100 {
+					p := &probs[sym]
+					v := uint32(*p)
+					bound := (rng >> probBits) * v
+					if code < bound {
+						rng = bound
+						*p = uint16(v + (1<<probBits-v)>>moveBits)
+						sym <<= 1
+					} else {
+						rng -= bound
+						code -= bound
+						*p = uint16(v - v>>moveBits)
+						sym = sym<<1 | 1
+					}
+					if rng < topValue {
+						rng <<= 8
+						code = code<<8 | uint32(in[ip])
+						ip++
+					}
+				}
+			}
+			dst[pos] = byte(sym)
+			pos++
+			state = afterLiteral(state)
+			literals++
+			continue
+		}
+
+		var n uint32
+		if b, rng, code, ip = bit(&m.isRep[state], rng, code, in, ip); b == 0 {
+			m.rep[3], m.rep[2], m.rep[1] = m.rep[2], m.rep[1], rep0
+			n, rng, code, ip = m.matchLen.length(posState, rng, code, in, ip)
+			var dist uint32
+			dist, rng, code, ip = m.distance(n, rng, code, in, ip)
+			if dist == ^uint32(0) {
+				return corrupt("an end marker within a chunk")
+			}
+			rep0 = dist + 1
+			state = afterMatch(state)
+		} else {
+			if b, rng, code, ip = bit(&m.isRepG0[state], rng, code, in, ip); b == 0 {
+				if b, rng, code, ip = bit(&m.isRep0Long[state][posState], rng, code, in, ip); b == 0 {
+					n = 1
+				}
+			} else {
+				if b, rng, code, ip = bit(&m.isRepG1[state], rng, code, in, ip); b == 0 {
+					rep0, m.rep[1] = m.rep[1], rep0
+				} else {
+					if b, rng, code, ip = bit(&m.isRepG2[state], rng, code, in, ip); b == 0 {
+						rep0, m.rep[1], m.rep[2] = m.rep[2], rep0, m.rep[1]
+					} else {
+						rep0, m.rep[1], m.rep[2], m.rep[3] = m.rep[3], rep0, m.rep[1], m.rep[2]
+					}
+				}
+			}
+			if n == 1 {
+				state = afterShortRep(state)
+			} else {
+				n, rng, code, ip = m.repLen.length(posState, rng, code, in, ip)
+				state = afterRep(state)
+			}
+		}
+		if uint64(rep0) > uint64(pos-start) {
+			return corrupt("a match points back %d bytes, where there are %d", rep0, pos-start)
+		}
+		if int(n) > len(dst)-pos {
+			return corrupt("a match reaches past the end of its chunk")
+		}
+		if record {
+			if literals > 0 {
+				d.symbols = append(d.symbols, Symbol{0, literals})
+			}
+			d.symbols = append(d.symbols, Symbol{rep0, n})
+		}
+		literals = 0
+		copyMatch(dst, pos, int(rep0), int(n))
+		pos += int(n)
+	}
+	if record && literals > 0 {
+		d.symbols = append(d.symbols, Symbol{0, literals})
+	}
+	m.state, m.rep[0] = state, rep0
+	if ip != packed || code != 0 {
+		return corrupt("a chunk's data does not end where it should")
+	}
+	return nil
+}
+
+// copyMatch copies n bytes from dist bytes before pos, which may overlap: then they
+// repeat.
+func copyMatch(dst []byte, pos, dist, n int) {
+	from := pos - dist
+	if dist >= n {
+		copy(dst[pos:pos+n], dst[from:from+n])
+		return
+	}
+	for done := 0; done < n; {
+		// What was copied can be copied from, and is a multiple of the distance.
+		done += copy(dst[pos+done:pos+n], dst[from:pos+done])
+	}
+}
