@@ -29,7 +29,7 @@ type Edit struct {
 	Changed, Holes []Span
 }
 
-// Packer packs and edits blocks. It keeps its tables, of up to 17 MiB, for the next
+// Packer packs and edits blocks. It keeps its tables, of up to 36 MiB, for the next
 // one. It is not safe for use by several goroutines at once; the zero value is ready.
 type Packer struct {
 	dec Decoder
