@@ -18,6 +18,7 @@ var order = []string{
 	"imagebuild/nodes/strictyaml",
 	"imagebuild/nodes",
 	"imagebuild/secrets",
+	"imagebuild/lzma2",
 	"imagebuild/source/xzfile",
 	"imagebuild/source",
 	"imagebuild/layer",
@@ -40,7 +41,7 @@ var order = []string{
 }
 
 // bytesOnly are the packages that know nothing of Raspberry Pi OS, nor of plans.
-var bytesOnly = []string{"imagebuild/source", "imagebuild/source/xzfile", "imagebuild/layer", "imagebuild/fat", "imagebuild/ext4", "imagebuild/ext4/jbd2", "imagebuild/disk", "imagebuild/sink", "imagebuild/bmap", "imagebuild/tally"}
+var bytesOnly = []string{"imagebuild/lzma2", "imagebuild/source", "imagebuild/source/xzfile", "imagebuild/layer", "imagebuild/fat", "imagebuild/ext4", "imagebuild/ext4/jbd2", "imagebuild/disk", "imagebuild/sink", "imagebuild/bmap", "imagebuild/tally"}
 
 // noBytes are those that decide, and never touch an image.
 var noBytes = []string{"imagebuild/raspios", "imagebuild/nodes", "imagebuild/secrets", "imagebuild/kube"}

@@ -7,14 +7,17 @@ import (
 
 // Parameters of the search for matches.
 const (
-	maxDepth    = 24      // candidates that are looked at
-	niceMatch   = 128     // a match of so many bytes is good enough
-	maxWindow   = 8 << 20 // bytes back
+	maxDepth    = 24  // candidates that are looked at
+	niceMatch   = 128 // a match of so many bytes is good enough
 	minHashBits = 10
 	maxHashBits = 20
 	hash3Bits   = 16
 	maxDist3    = 1 << 12 // a match of 3 bytes is not worth telling a longer distance
 )
+
+// MaxDistance is how far back matches point that are found here, in bytes: the size
+// of the dictionary that it takes to unpack them.
+const MaxDistance = 8 << 20
 
 // match is a match that was found.
 type match struct {
@@ -38,7 +41,7 @@ func (f *finder) reset(data []byte, start int) {
 	n := len(data) - start
 	f.data, f.start = data, start
 	window := 1 << 12
-	for window < n && window < maxWindow {
+	for window < n && window < MaxDistance {
 		window <<= 1
 	}
 	if len(f.chain) < window {

@@ -81,10 +81,11 @@ func rawArgs(preset string) []string { return []string{"-c", "--format=raw", "--
 func unpack(packed []byte, n int) ([]byte, error) {
 	dst := make([]byte, n)
 	var d Decoder
-	in := newChunkReader(bytes.NewReader(packed))
+	var in Chunks
+	in.Reset(bytes.NewReader(packed))
 	pos := 0
 	for {
-		c, _, data, err := in.next()
+		c, _, data, err := in.Next()
 		if err != nil {
 			return nil, err
 		}

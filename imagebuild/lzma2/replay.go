@@ -35,6 +35,7 @@ type Packer struct {
 	dec Decoder
 	enc Encoder
 	par parser
+	in  Chunks
 }
 
 // Pack returns the chunks for data[from:], of which nothing points back before from,
@@ -46,6 +47,18 @@ func (p *Packer) Pack(data []byte, from int, first bool) []byte {
 	p.enc.begin(data, from, DefaultProps, first)
 	p.par.parse(&p.enc, from, len(data))
 	return slices.Clone(p.enc.finish())
+}
+
+// PackParts packs a block that begins with data, but for the holes in it, as Replay
+// edits one.
+func (p *Packer) PackParts(data []byte, holes []Span) []Part {
+	p.dec.Reset()
+	r := &replay{Packer: p, Edit: Edit{New: data}, spans: spans(len(data), []Span{{0, len(data)}}, holes)}
+	r.goLive(0, nil)
+	if r.begun < len(data) {
+		r.cut(len(data))
+	}
+	return r.parts
 }
 
 // Replay edits a block whose chunks packed reads. Parts together cover the block.
@@ -60,8 +73,8 @@ func (p *Packer) Replay(packed io.Reader, e Edit) ([]Part, error) {
 	r := &replay{Packer: p, Edit: e, spans: spans(len(e.New), e.Changed, e.Holes)}
 	p.dec.Reset()
 	p.dec.record = true
-	in := newChunkReader(packed)
-	if err := r.run(in); err != nil {
+	p.in.Reset(packed)
+	if err := r.run(&p.in); err != nil {
 		return nil, err
 	}
 	return r.parts, nil
@@ -129,7 +142,7 @@ type replay struct {
 	restart bool // the old chunks forget their data here and there
 }
 
-func (r *replay) run(in *chunkReader) error {
+func (r *replay) run(in *Chunks) error {
 	first := len(r.New)
 	for _, s := range r.spans {
 		if s.kind != clean {
@@ -139,7 +152,7 @@ func (r *replay) run(in *chunkReader) error {
 	}
 	done := 0 // of the old data
 	for {
-		c, header, data, err := in.next()
+		c, header, data, err := in.Next()
 		if err != nil {
 			return err
 		}

@@ -22,8 +22,8 @@ type Format interface {
 	// Name is what --format calls it, and what follows the node's name in the
 	// names of its files: "img", "img.xz", "img.zst".
 	Name() string
-	// Pack packs what all nodes have in a stretch, and keeps nothing of it but the
-	// Packed that it returns: nil, if the format packs nothing.
+	// Pack packs what all nodes have in a stretch; nil, if the format packs nothing.
+	// The stretch's bytes are there until every sink has taken the region.
 	Pack(ctx context.Context, s Stretch) (Packed, error)
 	// Create begins an image of size unpacked bytes, to be published at path.
 	Create(path string, size int64) (Sink, error)

@@ -16,7 +16,7 @@ const maxDict = 256 << 20
 
 // memoryPlan says how the memory for reading an .xz file is used.
 type memoryPlan struct {
-	workers int // decoders, each with a dictionary
+	workers int // decoders
 	buffers int // of the size of the largest block
 }
 
@@ -36,11 +36,11 @@ func planMemory(x *xzfile.File, o *Options) (plan memoryPlan, ok bool) {
 	if most <= 0 {
 		most = runtime.GOMAXPROCS(0)
 	}
-	dict, block := x.MaxDict+decoderBuffers, max(x.MaxBlock, 1)
+	block := max(x.MaxBlock, 1)
 	for w := most; w >= 1; w-- {
 		// While w blocks are being decoded, one more is ready or being used,
 		// and one is left for ReadAt.
-		rest := mem - int64(w)*dict
+		rest := mem - int64(w)*decoderBuffers
 		if rest/block >= int64(w)+2 {
 			return memoryPlan{workers: w, buffers: int(min(rest/block, int64(len(x.Blocks)+2)))}, true
 		}
