@@ -30,6 +30,10 @@ func unpack(packed []byte) (*File, []byte, error) {
 	if err != nil {
 		return nil, nil, err
 	}
+	stream, serr := io.ReadAll(f.NewReader(context.Background()))
+	if f.Filtered() != nil { // which is not for a Decoder
+		return f, stream, serr
+	}
 	var out []byte
 	var d Decoder
 	for i := range f.Blocks {
@@ -39,7 +43,6 @@ func unpack(packed []byte) (*File, []byte, error) {
 		}
 		out = append(out, dst...)
 	}
-	stream, serr := io.ReadAll(f.NewReader(context.Background()))
 	if (err == nil) != (serr == nil) || err == nil && !bytes.Equal(out, stream) {
 		return f, out, fmt.Errorf("Decode and NewReader differ: %v, %v", err, serr)
 	}
