@@ -162,9 +162,12 @@ func (p *prepared) writeImages(ctx context.Context, o Options, outputs []*output
 	if err := checkSpace(p.used, outputs, o.Out); err != nil {
 		return nil, err
 	}
-	format := sink.Raw{}
+	format, image, err := p.openFormat(ctx, o, outputs)
+	if err != nil {
+		return nil, err
+	}
 	for i, out := range outputs {
-		s, err := format.Create(imagePath(o.Out, p.hostname(i)), p.base.Size())
+		s, err := format.Create(imagePath(o, p.hostname(i)), p.base.Size())
 		if err != nil {
 			return nil, err
 		}
@@ -174,8 +177,8 @@ func (p *prepared) writeImages(ctx context.Context, o Options, outputs []*output
 			out.tally.MapOnly()
 		}
 	}
-	way := pass{image: p.image, shared: p.shared, format: format, tallies: p.tallies, outputs: outputs, jobs: o.Jobs}
-	err := way.run(ctx, func(done, total int64) { o.Progress(stepWriting, done, total) })
+	way := pass{image: image, shared: p.shared, format: format, tallies: p.tallies, outputs: outputs, jobs: o.Jobs}
+	err = way.run(ctx, func(done, total int64) { o.Progress(stepWriting, done, total) })
 	if err != nil {
 		return nil, err
 	}

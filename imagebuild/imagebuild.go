@@ -39,6 +39,8 @@ type Options struct {
 	Only []string
 	// Shard is the slice of these nodes to build; default: all of it.
 	Shard Shard
+	// Format is how images are packed; default FormatImg: not at all.
+	Format string
 	// Jobs is how many images or blocks are worked on at once; default: one for
 	// each processor. It changes how long a build takes, never what it makes.
 	Jobs int
@@ -71,6 +73,9 @@ func (o Options) withDefaults() Options {
 	}
 	if o.Out == "" {
 		o.Out = "dist"
+	}
+	if o.Format == "" {
+		o.Format = FormatImg
 	}
 	if o.Jobs <= 0 {
 		o.Jobs = runtime.GOMAXPROCS(0)

@@ -17,7 +17,9 @@ import (
 )
 
 // imagePath is where a node's image is published.
-func imagePath(dir, hostname string) string { return filepath.Join(dir, hostname+".img") }
+func imagePath(o Options, hostname string) string {
+	return filepath.Join(o.Out, hostname+"."+o.Format)
+}
 
 // checkOutputs makes sure that dir exists, can be written to, and that nothing
 // would be replaced that is not to be.
@@ -72,7 +74,7 @@ func checkCompanion(path string, ours func([]byte) error) error {
 
 // checkReplace says whether a node's image may be put in place of what is there.
 func checkReplace(ctx context.Context, p *prepared, o Options, hostname string) error {
-	path := imagePath(o.Out, hostname)
+	path := imagePath(o, hostname)
 	info, err := os.Lstat(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil

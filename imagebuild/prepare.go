@@ -28,10 +28,12 @@ type prepared struct {
 	sha256  string       // of the base image as it is packed
 	base    *layer.Layer // over the image, at most replayed and enlarged
 	shared  *layer.Layer // over base, with what all nodes share
-	parts   partitions
-	used    int64 // bytes that the base's two file systems use
-	facts   *raspios.Facts
-	time    time.Time
+	// spliceable is a copy of the image that img.xz can be spliced from, if it cannot.
+	spliceable *source.Image
+	parts      partitions
+	used       int64 // bytes that the base's two file systems use
+	facts      *raspios.Facts
+	time       time.Time
 	// artifacts is what nodes are set up from without the internet; nil without.
 	artifacts *artifacts.Set
 	rootSize  int64     // what the root partition is enlarged to, in bytes; 0 if it is not
@@ -255,8 +257,10 @@ func (p *prepared) close() error {
 	if p.base != nil {
 		errs = append(errs, p.base.Close())
 	}
-	if p.image != nil {
-		errs = append(errs, p.image.Close())
+	for _, image := range []*source.Image{p.spliceable, p.image} {
+		if image != nil {
+			errs = append(errs, image.Close())
+		}
 	}
 	return errors.Join(errs...)
 }

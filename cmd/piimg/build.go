@@ -51,7 +51,7 @@ that, for machines that forget what they made.
 			if err != nil {
 				return err
 			}
-			o.NodesFile, o.Out = flags.NodesFile, flags.Out
+			o.NodesFile, o.Out, o.Format = flags.NodesFile, flags.Out, flags.Format
 			o.Jobs, o.Force, o.NoCreateSecrets = flags.Jobs, flags.Force, flags.NoCreateSecrets
 			if err := keys.apply(c, a, &o); err != nil {
 				return err
@@ -78,6 +78,7 @@ that, for machines that forget what they made.
 	}
 	c.Flags().StringVarP(&flags.NodesFile, "nodes", "n", "nodes.yaml", "the file that describes the nodes")
 	c.Flags().StringVarP(&flags.Out, "out", "o", "dist", "the folder for the images")
+	c.Flags().StringVarP(&flags.Format, "format", "f", imagebuild.FormatImg, "how images are packed: "+strings.Join(imagebuild.Formats(), ", "))
 	keys.add(c)
 	c.Flags().BoolVar(&flags.NoCreateSecrets, "no-create-secrets", false, "fail if there are no secrets yet, instead of making some")
 	c.Flags().StringSliceVar(&flags.Only, "only", nil, "build only these nodes (names, with commas)")
