@@ -101,20 +101,10 @@ func Check(ctx context.Context, path string, o Options) (_ *CheckReport, err err
 	}
 	l := layer.New(image, image.Size())
 	defer func() { err = errors.Join(err, l.Close(), image.Close()) }()
-	r := &reads{ctx: ctx, from: l, tell: o.Progress}
-	report := &CheckReport{Path: path, Size: image.Size(), Findings: []Finding{}, Partitions: []PartitionChecked{}}
-	partitions, err := report.readTable(l)
+	report, err := checkOpened(ctx, path, l, o)
 	if err != nil {
-		return nil, KindImage.as(err)
+		return nil, err
 	}
-	for _, p := range partitions {
-		checked, err := checkPartition(r, l, p)
-		if err != nil {
-			return nil, KindImage.as(fmt.Errorf("%s: %s: %w", path, checked.name(), err))
-		}
-		report.Partitions = append(report.Partitions, *checked)
-	}
-	r.end()
 	// Of what is unpacked as it is read, not all has been. Other packings were unpacked, and so checked, as a whole.
 	if image.XZ() != nil {
 		err := image.Scan(ctx, func(c source.Chunk) error {
@@ -129,6 +119,25 @@ func Check(ctx context.Context, path string, o Options) (_ *CheckReport, err err
 }
 
 const stepUnpack = "unpacking, to check all of it"
+
+// checkOpened checks the partition table and the file systems of an image.
+func checkOpened(ctx context.Context, path string, l *layer.Layer, o Options) (*CheckReport, error) {
+	r := &reads{ctx: ctx, from: l, tell: o.Progress}
+	report := &CheckReport{Path: path, Size: l.Size(), Findings: []Finding{}, Partitions: []PartitionChecked{}}
+	partitions, err := report.readTable(l)
+	if err != nil {
+		return nil, KindImage.as(err)
+	}
+	for _, p := range partitions {
+		checked, err := checkPartition(r, l, p)
+		if err != nil {
+			return nil, KindImage.as(fmt.Errorf("%s: %s: %w", path, checked.name(), err))
+		}
+		report.Partitions = append(report.Partitions, *checked)
+	}
+	r.end()
+	return report, nil
+}
 
 // readTable returns the partitions that there are. Without a table, a file
 // system is all there is; of a table that is wrong there are none.

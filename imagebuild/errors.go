@@ -14,7 +14,7 @@ const (
 	KindImage  Kind = 4 // the base image: missing, damaged, of another system
 	KindPlan   Kind = 5 // a plan that cannot be applied: no room in the image, say
 	KindOutput Kind = 6 // the output folder: read-only, full, holding other files
-	KindDamage Kind = 7 // Check has found something wrong with an image
+	KindDamage Kind = 7 // Check or Verify has found something wrong
 )
 
 // Error is an error of a known kind.

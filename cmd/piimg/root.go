@@ -27,7 +27,7 @@ const exitCodes = `Exit codes:
   4    the base image: missing, damaged, or of another system
   5    a plan that cannot be applied, for want of room in the image for example
   6    the output folder: read-only, full, or holding other files
-  7    check has found something wrong
+  7    check or verify has found something wrong
   130  interrupted`
 
 // app is what the commands share.
@@ -66,7 +66,7 @@ before the card is in the Pi. It needs no root, no loop device and no VM.
 		Example: `  piimg build --nodes nodes.yaml
   piimg plan --node isabelle
   piimg inspect 2024-11-19-raspios-bookworm-arm64-lite.img.xz
-  piimg check dist/*.img`,
+  piimg verify dist`,
 		SilenceErrors: true,
 		SilenceUsage:  true,
 		Args:          noCommand,
@@ -76,7 +76,7 @@ before the card is in the Pi. It needs no root, no loop device and no VM.
 		return usageError(fmt.Errorf("%w; see '%s --help'", err, c.CommandPath()))
 	})
 	root.PersistentFlags().BoolVarP(&a.quiet, "quiet", "q", false, "print results and errors only")
-	root.AddCommand(a.buildCommand(), a.planCommand(), a.inspectCommand(), a.checkCommand(), a.artifactsCommand(), a.secretsCommand(), a.schemaCommand(), a.versionCommand())
+	root.AddCommand(a.buildCommand(), a.planCommand(), a.inspectCommand(), a.checkCommand(), a.verifyCommand(), a.artifactsCommand(), a.secretsCommand(), a.schemaCommand(), a.versionCommand())
 	root.InitDefaultCompletionCmd()
 	return root
 }

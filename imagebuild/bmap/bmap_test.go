@@ -297,3 +297,39 @@ func write(t testing.TB, path string, content []byte) {
 		t.Fatal(err)
 	}
 }
+
+// A checker finds every byte that is wrong, in a range or between them.
+func TestChecker(t *testing.T) {
+	const size = 4*CellSize + 99
+	image, free := picture(9, size)
+	m := mapOf(image, free, 1<<20)
+	check := func(image []byte, zeros bool) (bad, stray int) {
+		c := NewChecker(m, func(Range) { bad++ }, func(int64) { stray++ })
+		for off := 0; off < len(image); {
+			p := image[off:min(off+70_001, len(image))]
+			if zeros && zero(p) {
+				c.Zeros(int64(len(p)))
+			} else {
+				_, _ = c.Write(p)
+			}
+			off += len(p)
+		}
+		c.End()
+		return bad, stray
+	}
+	for _, zeros := range []bool{false, true} {
+		if bad, stray := check(image, zeros); bad+stray != 0 {
+			t.Fatalf("a sound image has %d bad ranges and %d stray gaps", bad, stray)
+		}
+		for off := 0; off < size; off += 40_009 {
+			image[off] ^= 16
+			if bad, stray := check(image, zeros); bad+stray != 1 {
+				t.Fatalf("a wrong byte at %d makes %d bad ranges and %d stray gaps", off, bad, stray)
+			}
+			image[off] ^= 16
+		}
+	}
+	if bad, _ := check(image[:2*CellSize], false); bad == 0 {
+		t.Error("the missing half of an image is not noticed")
+	}
+}

@@ -36,6 +36,24 @@ func parseSum(line string) (sum, name string, ok bool) {
 	return sum, name[1:], err == nil
 }
 
+// Sum is a line of a file of checksums.
+type Sum struct {
+	Name   string
+	SHA256 string // hex
+}
+
+// ReadSums returns the lines of a file of checksums, and those that are none.
+func ReadSums(content []byte) (sums []Sum, wrong []string) {
+	for line := range strings.Lines(string(content)) {
+		if sum, name, ok := parseSum(line); ok && strings.HasSuffix(line, "\n") {
+			sums = append(sums, Sum{name, sum})
+		} else {
+			wrong = append(wrong, strings.TrimSuffix(line, "\n"))
+		}
+	}
+	return sums, wrong
+}
+
 // UpdateSums writes dir's SHA256SUMS: a line for each of results, and the lines
 // that were there before for other files, so that building some of the nodes
 // again keeps the others' lines. Those of images and block maps that are gone are
