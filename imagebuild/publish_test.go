@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/piimg/piimg/imagebuild/bmap"
+	"github.com/piimg/piimg/imagebuild/manifest"
 )
 
 // bmaptool takes every image with its block map, packed or not, and what it leaves
@@ -116,5 +117,36 @@ func TestBuildManifest(t *testing.T) {
 	}
 	if got, want := hostnames(), "[\"rover\"]\n"; got != want {
 		t.Errorf("the nodes are %s, want %s", got, want)
+	}
+}
+
+// The same build in all formats has one block map, with which bmaptool takes each of
+// them, one manifest with all files, and is verified.
+func TestBuildAllFormats(t *testing.T) {
+	need(t, "bmaptool", "cmp")
+	o := project(t, "stretch")
+	o.Only = []string{"blathers"}
+	for _, o.Format = range Formats() {
+		if _, err := Build(t.Context(), o); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if p := problems(t, o); p != "" {
+		t.Errorf("of a folder as it was built:\n%s", p)
+	}
+	m, err := manifest.Decode(read(t, filepath.Join(o.Out, "manifest.json")))
+	if err != nil || len(m.Nodes) != 1 || len(m.Nodes[0].Images) != 3 {
+		t.Fatalf("the manifest has not all files of one node: %v, %+v", err, m)
+	}
+	card := filepath.Join(t.TempDir(), "card")
+	for _, f := range Formats() {
+		image := filepath.Join(o.Out, "blathers."+f)
+		run(t, "bmaptool", "copy", image, card)
+		run(t, "cmp", filepath.Join(o.Out, "blathers.img"), card)
+	}
+	flip(t, filepath.Join(o.Out, "blathers.img.xz"), 60_000, 1)
+	flip(t, filepath.Join(o.Out, "blathers.img.zst"), 60_000, 1)
+	if p := problems(t, o); !strings.Contains(p, "blathers.img.xz: ") || !strings.Contains(p, "blathers.img.zst: ") || strings.Contains(p, "blathers.img: ") {
+		t.Errorf("of two damaged files:\n%s", p)
 	}
 }
