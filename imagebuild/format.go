@@ -54,7 +54,7 @@ func (p *prepared) openFormat(ctx context.Context, o Options, outputs []*output)
 		f, err := sink.NewXZ(p.spliceable.XZ(), hot)
 		return f, p.spliceable, err
 	}
-	return sink.Raw{}, p.image, nil
+	return sink.Raw{Base: p.image.Flat()}, p.image, nil
 }
 
 const (

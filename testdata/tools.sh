@@ -13,6 +13,7 @@ PATH=$PATH:/usr/sbin:/sbin
 tools=(
 	e2fsck=e2fsprogs debugfs=e2fsprogs mkfs.ext4=e2fsprogs dumpe2fs=e2fsprogs resize2fs=e2fsprogs
 	fsck.fat=dosfstools mkfs.fat=dosfstools mcopy=mtools mdir=mtools mtype=mtools mshowfat=mtools
+	mkfs.btrfs=btrfs-progs mkfs.xfs=xfsprogs
 	sfdisk=fdisk fdisk=fdisk sgdisk=gdisk
 	bmaptool=bmap-tools xz=xz-utils zstd=zstd gzip=gzip zip=zip unzip=unzip age=age script=bsdutils
 	ssh-keygen=openssh-client sshd=openssh-server

@@ -20,7 +20,7 @@ func TestRawDiskFull(t *testing.T) {
 		t.Skipf("a small tmpfs is needed, which takes root: %v", err)
 	}
 	defer unix.Unmount(dir, unix.MNT_DETACH)
-	r, err := createRaw(filepath.Join(dir, "node.img"), 1<<20)
+	r, err := createRaw(filepath.Join(dir, "node.img"), 1<<20, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -38,7 +38,7 @@ func TestRawDiskFull(t *testing.T) {
 // The holes are real: an image of zeros takes no room.
 func TestRawSparse(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "node.img")
-	r, err := createRaw(path, 64<<20)
+	r, err := createRaw(path, 64<<20, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -3,9 +3,13 @@ package sink
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
+	"os"
+	"slices"
 
 	"github.com/piimg/piimg/imagebuild/hostfile"
+	"github.com/piimg/piimg/imagebuild/layer"
 )
 
 // blockSize is the unit in which runs of zeros become holes. It is the block
@@ -17,34 +21,51 @@ const blockSize = 4096
 var zeroRun [1 << 20]byte
 
 // Raw is the [Format] of images as they are, with holes where they are zero.
-type Raw struct{}
+type Raw struct {
+	// Base, if it is not nil, is a file of the base image as it is. Where the file
+	// system lets files share what they hold, images begin as clones of it, and
+	// only what differs is written. All bytes are read and hashed nevertheless.
+	Base *os.File
+}
 
 // Name implements [Format].
 func (Raw) Name() string { return "img" }
 
+// rawChanges is what all nodes have changed in a stretch of the base.
+type rawChanges []layer.Extent
+
 // Pack implements [Format]: there is nothing to pack.
-func (Raw) Pack(context.Context, Stretch) (Packed, error) { return nil, nil }
+func (Raw) Pack(_ context.Context, s Stretch) (Packed, error) {
+	return rawChanges(slices.Clone(s.Changed)), nil
+}
 
 // Create implements [Format].
-func (Raw) Create(path string, size int64) (Sink, error) { return createRaw(path, size) }
+func (f Raw) Create(path string, size int64) (Sink, error) { return createRaw(path, size, f.Base) }
 
 // raw writes one image as it is.
 type raw struct {
 	*draft
-	size int64  // of the image
-	off  int64  // how much of it was taken
-	buf  []byte // for what is the node's own
+	size   int64  // of the image
+	off    int64  // how much of it was taken
+	buf    []byte // for what is the node's own
+	cloned bool   // the file holds the base image
 }
 
 // createRaw begins an image of size bytes that will be published at path.
-func createRaw(path string, size int64) (*raw, error) {
+func createRaw(path string, size int64, base *os.File) (*raw, error) {
 	d, err := createDraft(path)
 	if err != nil {
 		return nil, err
 	}
 	r := &raw{draft: d, size: size, buf: make([]byte, 64<<10)}
 	hostfile.MakeSparse(d.file)
-	if err := d.file.Truncate(size); err != nil {
+	if base != nil {
+		r.cloned = hostfile.Clone(d.file, base) == nil
+	}
+	if !r.cloned {
+		err = d.file.Truncate(0)
+	}
+	if err = errors.Join(err, d.file.Truncate(size)); err != nil {
 		d.Abort()
 		return nil, d.failed(err)
 	}
@@ -52,7 +73,29 @@ func createRaw(path string, size int64) (*raw, error) {
 }
 
 // Take implements [Sink].
-func (r *raw) Take(in *Region) error { return in.Each(r.buf, r.write, r.zeros) }
+func (r *raw) Take(in *Region) error {
+	if err := in.Each(r.buf, r.write, r.zeros); err != nil || !r.cloned {
+		return err
+	}
+	changed, ok := in.Packed.(rawChanges)
+	if !ok {
+		return fmt.Errorf("%s: the region at %d was not packed for it", r.final, in.Off)
+	}
+	for _, extents := range [][]layer.Extent{changed, in.Own} {
+		for _, e := range extents {
+			for off := e.Off; off < e.Off+e.Len; off += int64(len(r.buf)) {
+				p := r.buf[:min(int64(len(r.buf)), e.Off+e.Len-off)]
+				if err := in.Read(p, off); err != nil {
+					return err
+				}
+				if _, err := r.file.WriteAt(p, off); err != nil {
+					return r.failed(err)
+				}
+			}
+		}
+	}
+	return nil
+}
 
 // write takes the image's next bytes.
 func (r *raw) write(p []byte) error {
@@ -61,6 +104,10 @@ func (r *raw) write(p []byte) error {
 	}
 	r.hash.Write(p)
 	start := r.off
+	r.off += int64(len(p))
+	if r.cloned {
+		return nil // Take writes what differs
+	}
 	for done := 0; done < len(p); {
 		skip := leadingZeros(p[done:], start+int64(done))
 		done += skip
@@ -72,7 +119,6 @@ func (r *raw) write(p []byte) error {
 		}
 		done += n
 	}
-	r.off += int64(len(p))
 	return nil
 }
 

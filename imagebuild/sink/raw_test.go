@@ -51,7 +51,7 @@ func TestRawAnyPieces(t *testing.T) {
 		for _, p := range pieces {
 			want = append(append(want, p.data...), make([]byte, p.zeros)...)
 		}
-		r, err := createRaw(path, int64(len(want)))
+		r, err := createRaw(path, int64(len(want)), nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -95,7 +95,7 @@ func TestRawIsPrivateAndHiddenUntilPublished(t *testing.T) {
 	if err := os.WriteFile(path, []byte("earlier"), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	r, err := createRaw(path, 3)
+	r, err := createRaw(path, 3, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -126,7 +126,7 @@ func TestRawIsPrivateAndHiddenUntilPublished(t *testing.T) {
 
 func TestRawAbortLeavesNothing(t *testing.T) {
 	dir := t.TempDir()
-	r, err := createRaw(filepath.Join(dir, "node.img"), 1<<20)
+	r, err := createRaw(filepath.Join(dir, "node.img"), 1<<20, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -141,7 +141,7 @@ func TestRawAbortLeavesNothing(t *testing.T) {
 }
 
 func TestRawRefusesWrongLengths(t *testing.T) {
-	r, err := createRaw(filepath.Join(t.TempDir(), "node.img"), 10)
+	r, err := createRaw(filepath.Join(t.TempDir(), "node.img"), 10, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -195,7 +195,7 @@ func TestRemoveStale(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	r, err := createRaw(filepath.Join(dir, "node.img"), 4)
+	r, err := createRaw(filepath.Join(dir, "node.img"), 4, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -11,7 +11,7 @@ import (
 )
 
 // frameSize is how much of an image a frame of an .img.zst holds, in bytes: frames
-// begin at its multiples. With less, frames pack worse (by 5 % at 256 KiB); with
+// begin at its multiples, and where regions do. With less, frames pack worse (by 5 % at 256 KiB); with
 // more, a page that differs between nodes costs more.
 const frameSize = 1 << 20
 

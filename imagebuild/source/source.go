@@ -196,6 +196,21 @@ func (m *Image) Packing() Packing { return m.packing }
 // for all others; its blocks are packed by LZMA2 alone. With Packed it lets callers copy blocks as they are.
 func (m *Image) XZ() *xzfile.File { return m.xz }
 
+// Flat returns a file that holds the image, unpacked, and nothing else, or nil if
+// there is none. It is a copy's in the cache folder, or the image's own; it must
+// only be read, and not after Close.
+func (m *Image) Flat() *os.File {
+	switch c := m.content.(type) {
+	case *rawContent:
+		if c.size == m.packing.PackedSize {
+			return c.f
+		}
+	case *cachedContent:
+		return c.f
+	}
+	return nil
+}
+
 // Packed returns the bytes of the packed file. It must not be used after Close.
 func (m *Image) Packed() *io.SectionReader {
 	return io.NewSectionReader(m.file, 0, m.packing.PackedSize)
