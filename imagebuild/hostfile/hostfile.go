@@ -21,3 +21,11 @@ func MakeSparse(f *os.File) { makeSparse(f) }
 // themselves; so far, piimg asks for it on Linux alone. After an error, dst may
 // hold anything.
 func Clone(dst, src *os.File) error { return clone(dst, src) }
+
+const (
+	fewOpen  = 64      // what every system lets a process have
+	manyOpen = 1 << 20 // more than anybody opens
+)
+
+// MaxOpen returns how many files this process may have open at once.
+func MaxOpen() int { return maxOpen() }

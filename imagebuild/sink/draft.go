@@ -97,9 +97,9 @@ func (d *draft) failed(err error) error {
 	case err == nil:
 		return nil
 	case isNoSpace(err):
-		err = &SpaceError{Dir: filepath.Dir(d.final), Err: err}
+		err = &SpaceError{Dir: filepath.Dir(final(d.final)), Err: err}
 	case errors.Is(err, os.ErrClosed):
 		return fmt.Errorf("%s: written to after it was given up", d.final)
 	}
-	return fmt.Errorf("failed to write %s: %w", d.final, err)
+	return fmt.Errorf("failed to write %s: %w", final(d.final), err)
 }

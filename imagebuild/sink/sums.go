@@ -60,6 +60,11 @@ func ReadSums(content []byte) (sums []Sum, wrong []string) {
 // left out.
 // Lines are sorted by name.
 func UpdateSums(dir string, results []Result) error {
+	unlock, err := lockSums(dir)
+	if err != nil {
+		return err
+	}
+	defer unlock()
 	sums := map[string]string{}
 	path := filepath.Join(dir, SumsName)
 	old, err := os.ReadFile(path)

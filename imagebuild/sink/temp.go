@@ -55,12 +55,19 @@ func RemoveStale(dir string) error {
 	}
 	var errs []error
 	for _, e := range entries {
-		if ours, _ := filepath.Match(tempPattern, e.Name()); !ours || !e.Type().IsRegular() {
+		remove := removeStale
+		file, _ := filepath.Match(tempPattern, e.Name())
+		stage, _ := filepath.Match(stagePattern, e.Name())
+		switch {
+		case file && e.Type().IsRegular():
+		case stage && e.IsDir():
+			remove = removeStaleStage
+		default:
 			continue
 		}
 		name := filepath.Join(dir, e.Name())
-		if err := removeStale(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			errs = append(errs, fmt.Errorf("failed to remove the unfinished file %s: %w", name, err))
+		if err := remove(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			errs = append(errs, fmt.Errorf("failed to remove the unfinished %s: %w", name, err))
 		}
 	}
 	return errors.Join(errs...)
