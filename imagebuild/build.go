@@ -70,50 +70,12 @@ func Build(ctx context.Context, o Options) (_ *Report, err error) {
 		return nil, KindOutput.as(err)
 	}
 	p.plans.tell(p.chosen, o.Notice)
-	outputs, err := p.makeLayers(ctx, o.Jobs)
-	defer func() { err = errors.Join(err, closeLayers(outputs)) }()
+	made, err := p.buildImages(ctx, o)
 	if err != nil {
 		p.removeOut(o.Out)
-		return nil, KindPlan.as(err)
-	}
-	results, err := p.writeImages(ctx, o, outputs)
-	if err != nil {
-		p.removeOut(o.Out)
-		return nil, writeError(err)
-	}
-	return p.report(o, results), nil
-}
-
-// makeLayers applies the plans: what all nodes share to a layer over the base's,
-// and the rest to a layer for each chosen node, which it then reads back.
-func (p *prepared) makeLayers(ctx context.Context, jobs int) ([]*output, error) {
-	p.shared = p.base.Fork()
-	split := p.plans.split
-	if err := p.apply(ctx, p.shared, append(split.Shared(), split.Reserved()...)); err != nil {
-		return nil, forWantOfRoom(err)
-	}
-	free, err := p.findFree()
-	if err != nil {
 		return nil, err
 	}
-	outputs := make([]*output, len(p.chosen))
-	for i := range outputs {
-		outputs[i] = &output{layer: p.shared.Fork()}
-	}
-	return outputs, parallel(jobs, len(outputs), func(_, i int) error {
-		pl, own, err := p.plans.own(p.chosen[i])
-		if err == nil {
-			err = p.apply(ctx, outputs[i].layer, own)
-		}
-		if err == nil {
-			outputs[i].records = records(own)
-			outputs[i].tally, err = p.verify(ctx, outputs[i].layer, pl.Edits, free)
-		}
-		if err != nil {
-			return forWantOfRoom(fmt.Errorf("%s: %w", p.hostname(i), err))
-		}
-		return nil
-	})
+	return p.report(o, made), nil
 }
 
 // forWantOfRoom adds what helps where the root file system is too small.
@@ -152,49 +114,11 @@ func (p *prepared) verify(ctx context.Context, l *layer.Layer, edits []plan.Edit
 func closeLayers(outputs []*output) error {
 	var errs []error
 	for _, out := range outputs {
-		errs = append(errs, out.layer.Close())
+		if out != nil {
+			errs = append(errs, out.layer.Close())
+		}
 	}
 	return errors.Join(errs...)
-}
-
-// writeImages writes all images under temporary names, then publishes them.
-func (p *prepared) writeImages(ctx context.Context, o Options, outputs []*output) ([]sink.Result, error) {
-	if err := checkSpace(p.used, outputs, o.Out); err != nil {
-		return nil, err
-	}
-	format, image, err := p.openFormat(ctx, o, outputs)
-	if err != nil {
-		return nil, err
-	}
-	for i, out := range outputs {
-		s, err := format.Create(imagePath(o, p.hostname(i)), p.base.Size())
-		if err != nil {
-			return nil, err
-		}
-		defer s.Abort()
-		out.sink = s
-		if format.Name() == "img" {
-			out.tally.MapOnly()
-		}
-	}
-	way := pass{image: image, shared: p.shared, format: format, tallies: p.tallies, outputs: outputs, jobs: o.Jobs}
-	err = way.run(ctx, func(done, total int64) { o.Progress(stepWriting, done, total) })
-	if err != nil {
-		return nil, err
-	}
-	results := make([]sink.Result, len(outputs))
-	err = parallel(o.Jobs, len(outputs), func(_, i int) (err error) {
-		results[i], err = outputs[i].sink.Finish()
-		return err
-	})
-	if err != nil {
-		return nil, err
-	}
-	// The last moment at which stopping leaves everything as it was.
-	if err := ctx.Err(); err != nil {
-		return nil, err
-	}
-	return results, p.publish(o, format.Name(), outputs, results)
 }
 
 // writeError marks an error of writing: damage in the middle of a packed base
@@ -223,16 +147,16 @@ func (p *prepared) baseReport() BaseReport {
 	return BaseReport{Name: p.baseName(), SHA256: p.sha256, Release: string(p.facts.Release), Arch: p.facts.Architecture}
 }
 
-func (p *prepared) report(o Options, results []sink.Result) *Report {
+func (p *prepared) report(o Options, made []madeNode) *Report {
 	r := &Report{Base: p.baseReport(), Files: []string{filepath.Join(o.Out, sink.SumsName), filepath.Join(o.Out, manifest.Name)}}
 	for _, c := range companions(p.config) {
 		r.Files = append(r.Files, filepath.Join(o.Out, c.name))
 	}
-	for i, res := range results {
+	for i, m := range made {
 		k := p.chosen[i]
 		r.Nodes = append(r.Nodes, NodeReport{
-			Hostname: p.hostname(i), Image: res.Path, Map: bmapPath(o.Out, p.hostname(i)),
-			Size: res.Size, SHA256: hex.EncodeToString(res.SHA256[:]), Edits: p.plans.edits[k], Notices: p.plans.notices[k],
+			Hostname: p.hostname(i), Image: m.image.Path, Map: m.blockMap.Path,
+			Size: m.image.Size, SHA256: hex.EncodeToString(m.image.SHA256[:]), Edits: p.plans.edits[k], Notices: p.plans.notices[k],
 		})
 	}
 	return r

@@ -32,13 +32,13 @@ func checkFormat(name string) error {
 
 // openFormat returns the format of a build, and the image that the pass reads: the
 // base, or a copy of it that can be spliced from.
-func (p *prepared) openFormat(ctx context.Context, o Options, outputs []*output) (sink.Format, *source.Image, error) {
+func (p *prepared) openFormat(ctx context.Context, o Options) (sink.Format, *source.Image, error) {
 	switch o.Format {
 	case FormatZst:
 		f, err := sink.NewZst(o.Jobs)
 		return f, p.image, err
 	case FormatXZ:
-		hot, err := p.hot(ctx, o, outputs)
+		hot, err := p.hot(ctx, o)
 		if err != nil {
 			return nil, nil, err
 		}
@@ -69,7 +69,7 @@ const (
 // which bytes come out, so it depends on all nodes, and not on those that are wanted
 // now; a few of them show it, since nearly all files that differ have their place in
 // the shared layer.
-func (p *prepared) hot(ctx context.Context, o Options, outputs []*output) ([]layer.Extent, error) {
+func (p *prepared) hot(ctx context.Context, o Options) ([]layer.Extent, error) {
 	n := len(p.config.Nodes)
 	sample := make([]int, min(n, hotSample))
 	for i := range sample {
@@ -77,17 +77,7 @@ func (p *prepared) hot(ctx context.Context, o Options, outputs []*output) ([]lay
 	}
 	found := make([][]layer.Extent, len(sample))
 	err := parallel(o.Jobs, len(sample), func(_, i int) error {
-		if k := slices.Index(p.chosen, sample[i]); k >= 0 {
-			found[i] = outputs[k].layer.Extents()
-			return nil
-		}
-		l := p.shared.Fork()
-		_, own, err := p.plans.own(sample[i])
-		if err == nil {
-			err = p.apply(ctx, l, own)
-		}
-		found[i] = l.Extents()
-		return errors.Join(err, l.Close())
+		return p.tryLayer(ctx, sample[i], func(l *layer.Layer) { found[i] = l.Extents() })
 	})
 	return sink.Merge(slices.Concat(found...), hotGap), err
 }

@@ -65,6 +65,8 @@ type Options struct {
 	// Progress is told how far a long step has come, in bytes. A step has ended
 	// when done equals total; total is -1 where it is not known. Calls do not overlap.
 	Progress func(step string, done, total int64)
+
+	batch int // how many images to write at once; 0: as many as fit
 }
 
 func (o Options) withDefaults() Options {

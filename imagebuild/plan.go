@@ -43,23 +43,25 @@ func Plan(ctx context.Context, o Options) (_ *Plans, err error) {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, p.close()) }()
-	outputs, err := p.makeLayers(ctx, o.Jobs)
-	defer func() { err = errors.Join(err, closeLayers(outputs)) }()
+	free, err := p.shareLayer(ctx)
+	if err != nil {
+		return nil, KindPlan.as(err)
+	}
+	plans, ranges := make([]plan.Plan, len(p.chosen)), make([]int, len(p.chosen))
+	err = parallel(o.Jobs, len(p.chosen), func(_, i int) error {
+		node, pl, err := p.makeLayer(ctx, p.chosen[i], free)
+		plans[i], ranges[i] = p.plans.split.Intern(pl), countRanges(node.layer.Extents())
+		return errors.Join(err, node.layer.Close())
+	})
 	if err != nil {
 		return nil, KindPlan.as(err)
 	}
 	out := &Plans{
-		Base: p.baseReport(), Time: p.time, RootSize: p.rootSize,
+		Base: p.baseReport(), Time: p.time, RootSize: p.rootSize, Plans: plans,
 		Ranges: Ranges{Size: RangeSize, Shared: countRanges(p.shared.Changed()), Nodes: map[string]int{}},
 	}
-	for k, i := range p.chosen {
-		pl, err := p.plans.plan(i)
-		if err != nil {
-			return nil, KindConfig.as(err)
-		}
-		p.plans.split.Intern(pl)
-		out.Plans = append(out.Plans, pl)
-		out.Ranges.Nodes[pl.Node] = countRanges(outputs[k].layer.Extents())
+	for i, pl := range plans {
+		out.Ranges.Nodes[pl.Node] = ranges[i]
 	}
 	return out, nil
 }

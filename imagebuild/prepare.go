@@ -70,6 +70,9 @@ func prepare(ctx context.Context, o Options, fresh newSecrets) (_ *prepared, err
 	if p.chosen, err = choose(config, o.Only, o.Shard); err != nil {
 		return nil, err
 	}
+	if len(p.chosen) == 0 {
+		o.Notice(fmt.Sprintf("shard %v has none of the nodes: no image is made", o.Shard))
+	}
 	if p.secrets, err = o.loadSecrets(config); err != nil {
 		return nil, KindConfig.as(err)
 	}

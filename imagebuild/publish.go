@@ -8,28 +8,34 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"slices"
 	"time"
 
 	"github.com/piimg/piimg/imagebuild/bmap"
 	"github.com/piimg/piimg/imagebuild/manifest"
 	"github.com/piimg/piimg/imagebuild/plan"
 	"github.com/piimg/piimg/imagebuild/sink"
+	"github.com/piimg/piimg/imagebuild/tally"
 )
 
-// publish gives the finished images their names, and writes what stands beside them.
+// publish gives the finished files their names, and writes what stands beside them.
 // SHA256SUMS comes last: where it is right, all is there.
-func (p *prepared) publish(o Options, format string, outputs []*output, results []sink.Result) error {
-	for _, out := range outputs {
-		if err := out.sink.Publish(); err != nil {
-			return err
-		}
+func (p *prepared) publish(o Options, stage *sink.Stage, nodes []madeNode) (err error) {
+	var all []sink.Result
+	var names []string
+	for _, n := range nodes {
+		all = append(all, n.image, n.blockMap)
 	}
-	maps, err := p.writeMaps(o, outputs)
+	for _, r := range all {
+		names = append(names, filepath.Base(r.Path))
+	}
+	if err := stage.Publish(names); err != nil {
+		return err
+	}
+	unlock, err := sink.Lock(o.Out) // from here on, what is there is read and written anew
 	if err != nil {
 		return err
 	}
-	all := slices.Concat(results, maps)
+	defer unlock()
 	for _, c := range companions(p.config) {
 		r, err := c.write(o.Out, p.config, p.secrets)
 		if err != nil {
@@ -37,8 +43,7 @@ func (p *prepared) publish(o Options, format string, outputs []*output, results 
 		}
 		all = append(all, r)
 	}
-	m := p.manifest(o, format, outputs, results, maps)
-	r, err := p.writeManifest(o, m)
+	r, err := p.writeManifest(o, p.manifest(o, nodes))
 	if err != nil {
 		return err
 	}
@@ -61,18 +66,17 @@ func checkMap(content []byte) error {
 	return err
 }
 
-// writeMaps writes the nodes' block maps. They are as private as the images: the
-// digest of a block tells as much about a weak password in it as its hash does.
-func (p *prepared) writeMaps(o Options, outputs []*output) ([]sink.Result, error) {
-	results := make([]sink.Result, len(outputs))
-	return results, parallel(o.Jobs, len(outputs), func(_, i int) error {
-		content, err := outputs[i].tally.Map().Encode()
-		if err != nil {
-			return fmt.Errorf("%s: %w", p.hostname(i), err)
-		}
-		results[i], err = publishFile(bmapPath(o.Out, p.hostname(i)), content, 0o600)
-		return err
-	})
+// writeMap writes a node's block map into the stage. It is as private as the image:
+// the digest of a block tells as much about a weak password in it as its hash does.
+func (b *batch) writeMap(hostname string, t *tally.Tally) (sink.Result, error) {
+	content, err := t.Map().Encode()
+	if err != nil {
+		return sink.Result{}, fmt.Errorf("%s: %w", hostname, err)
+	}
+	path := bmapPath(b.o.Out, hostname)
+	r, err := publishFile(b.stage.Path(filepath.Base(path)), content, 0o600)
+	r.Path = path
+	return r, err
 }
 
 // checkManifest returns an error unless content is a manifest.
@@ -91,7 +95,7 @@ func records(edits []plan.Edit) []plan.Record {
 }
 
 // manifest describes this build.
-func (p *prepared) manifest(o Options, format string, outputs []*output, images, maps []sink.Result) *manifest.Manifest {
+func (p *prepared) manifest(o Options, nodes []madeNode) *manifest.Manifest {
 	m := &manifest.Manifest{
 		Schema: manifest.Version, Piimg: o.Version,
 		Base: manifest.Base{
@@ -101,19 +105,15 @@ func (p *prepared) manifest(o Options, format string, outputs []*output, images,
 		Config: manifest.NodesFile{SHA256: p.config.SHA256},
 		Time:   p.time.UTC().Format(time.RFC3339),
 		Edits:  records(p.plans.split.Shared()),
-		Nodes:  make([]manifest.Node, len(outputs)),
+		Nodes:  make([]manifest.Node, len(nodes)),
 	}
-	for i, out := range outputs {
+	for i, made := range nodes {
 		n := p.config.Nodes[p.chosen[i]]
-		unpacked, ok := out.tally.SHA256()
-		if !ok {
-			unpacked = images[i].SHA256
-		}
 		m.Nodes[i] = manifest.Node{
 			Hostname: n.Hostname, Role: string(n.Role),
-			Unpacked: manifest.Sum{Size: p.base.Size(), SHA256: hex.EncodeToString(unpacked[:])},
-			Images:   []manifest.Image{{File: manifestFile(images[i]), Format: format}},
-			Map:      manifestFile(maps[i]), Edits: out.records,
+			Unpacked: manifest.Sum{Size: p.base.Size(), SHA256: hex.EncodeToString(made.unpacked[:])},
+			Images:   []manifest.Image{{File: manifestFile(made.image), Format: o.Format}},
+			Map:      manifestFile(made.blockMap), Edits: made.records,
 		}
 	}
 	return m

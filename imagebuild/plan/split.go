@@ -148,15 +148,21 @@ func (s *Splitter) Own(p Plan) (own []Edit, err error) {
 	return own, nil
 }
 
-// Intern puts what the plan shares with all others in the place of its own copies,
-// so that they can be freed.
-func (s *Splitter) Intern(p Plan) {
+// Intern returns a plan in which what it shares with all others is not there once
+// more, and neither is content that is too long to be printed: of that, the size and
+// the hash are left. It is for plans of many nodes that are to be shown.
+func (s *Splitter) Intern(p Plan) Plan {
 	s.divide()
 	for i, e := range p.Edits {
-		if c, ok := s.common[e.key()]; ok && c.Same(e) {
+		c, shared := s.common[e.key()]
+		switch {
+		case shared && c.Same(e):
 			p.Edits[i].Content = c.Content
+		case e.Source == nil && len(e.Content) > maxJSONShown:
+			p.Edits[i].Source, p.Edits[i].Content = &Source{Size: e.Size(), SHA256: e.SHA256()}, nil
 		}
 	}
+	return p
 }
 
 // overtaken reports whether one of the early edits must come before e and

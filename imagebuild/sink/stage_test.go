@@ -99,6 +99,12 @@ func TestUpdateSumsAtOnce(t *testing.T) {
 			if err := os.WriteFile(path, nil, 0o600); err != nil {
 				t.Error(err)
 			}
+			unlock, err := Lock(dir)
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			defer unlock()
 			if err := UpdateSums(dir, []Result{{Path: path, SHA256: sha256.Sum256(nil)}}); err != nil {
 				t.Error(err)
 			}

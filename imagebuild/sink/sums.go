@@ -58,13 +58,9 @@ func ReadSums(content []byte) (sums []Sum, wrong []string) {
 // that were there before for other files, so that building some of the nodes
 // again keeps the others' lines. Those of images and block maps that are gone are
 // left out.
-// Lines are sorted by name.
+// Lines are sorted by name. The caller holds the [Lock], if other builds may write to
+// the folder.
 func UpdateSums(dir string, results []Result) error {
-	unlock, err := lockSums(dir)
-	if err != nil {
-		return err
-	}
-	defer unlock()
 	sums := map[string]string{}
 	path := filepath.Join(dir, SumsName)
 	old, err := os.ReadFile(path)
