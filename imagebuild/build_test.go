@@ -193,7 +193,7 @@ func TestBuildEveryRelease(t *testing.T) {
 func unpack(t *testing.T, o Options) string {
 	t.Helper()
 	raw := filepath.Join(filepath.Dir(o.NodesFile), "base.img")
-	p, err := prepare(t.Context(), o, newSecrets{})
+	p, err := prepare(t.Context(), o.withDefaults(), newSecrets{})
 	if err != nil {
 		t.Fatal(err)
 	}
