@@ -82,7 +82,7 @@ func TestClusterSecrets(t *testing.T) {
 	if got := changedFiles(first.files, again.files); len(got) > 0 {
 		t.Errorf("built twice with the same secrets, %v differ", got)
 	}
-	if got, want := changedFiles(first.files, other.files), []string{"SHA256SUMS", "known_hosts", "kubeconfig"}; !slices.Equal(got, want) {
+	if got, want := changedFiles(first.files, other.files), []string{"SHA256SUMS", "known_hosts", "kubeconfig", "manifest.json"}; !slices.Equal(got, want) {
 		t.Errorf("with other secrets, %v differ beside the images, want %v", got, want)
 	}
 	keys := []string{

@@ -38,7 +38,7 @@ func folder(t testing.TB, dir string) map[string]string {
 	}
 	all := map[string]string{}
 	for _, e := range entries {
-		all[e.Name()] = hashFile(t, filepath.Join(dir, e.Name()))
+		all[e.Name()] = sumOfFile(t, filepath.Join(dir, e.Name()))
 	}
 	return all
 }
@@ -169,8 +169,8 @@ func TestBatchesFindTheLastMistake(t *testing.T) {
 	}
 }
 
-// hashFile returns the SHA-256 of a file in hex.
-func hashFile(t testing.TB, path string) string {
+// sumOfFile returns the SHA-256 of a file in hex.
+func sumOfFile(t testing.TB, path string) string {
 	t.Helper()
 	f, err := os.Open(path)
 	if err != nil {
