@@ -76,7 +76,7 @@ before the card is in the Pi. It needs no root, no loop device and no VM.
 		return usageError(fmt.Errorf("%w; see '%s --help'", err, c.CommandPath()))
 	})
 	root.PersistentFlags().BoolVarP(&a.quiet, "quiet", "q", false, "print results and errors only")
-	root.AddCommand(a.buildCommand(), a.planCommand(), a.inspectCommand(), a.checkCommand(), a.verifyCommand(), a.artifactsCommand(), a.secretsCommand(), a.schemaCommand(), a.versionCommand())
+	root.AddCommand(a.buildCommand(), a.planCommand(), a.inspectCommand(), a.checkCommand(), a.verifyCommand(), a.artifactsCommand(), a.cacheCommand(), a.secretsCommand(), a.schemaCommand(), a.versionCommand())
 	root.InitDefaultCompletionCmd()
 	return root
 }

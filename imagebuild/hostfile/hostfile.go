@@ -11,6 +11,14 @@ import "os"
 // succeeds.
 func TryLock(f *os.File) (bool, error) { return tryLock(f) }
 
+// TryShare locks f as TryLock does, but so that others can, too, who share it: none
+// of them can be alone with it.
+func TryShare(f *os.File) (bool, error) { return tryShare(f) }
+
+// Allocated returns how many bytes a file takes on the disk, which is less than its
+// size if it has holes, or its size where the system does not say.
+func Allocated(info os.FileInfo) int64 { return allocated(info) }
+
 // MakeSparse lets a new file have holes where nothing is written. File systems
 // that cannot have any lose nothing but space.
 func MakeSparse(f *os.File) { makeSparse(f) }

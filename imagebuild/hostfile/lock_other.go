@@ -5,3 +5,5 @@ package hostfile
 import "os"
 
 func tryLock(*os.File) (bool, error) { return true, nil }
+
+func tryShare(*os.File) (bool, error) { return true, nil }

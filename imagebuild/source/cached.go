@@ -91,6 +91,7 @@ func openCached(base string) (*cachedContent, error) {
 		f.Close()
 		return nil, err
 	}
+	useCached(f)
 	c.rawContent = rawContent{f: f, size: i.Size}
 	c.verified = make([]bool, len(i.Digests)/sha256.Size)
 	c.zero = sha256.Sum256(make([]byte, chunkSize))

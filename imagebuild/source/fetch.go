@@ -39,7 +39,7 @@ func Fetch(ctx context.Context, rawURL string, o Options) (string, error) {
 	if err != nil {
 		return "", &Error{Path: display(u), Detail: "expected sha256", Err: err}
 	}
-	dir, err := o.cacheDir("downloads")
+	dir, err := o.cacheDir(dirDownloads)
 	if err != nil {
 		return "", err
 	}

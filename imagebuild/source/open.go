@@ -22,6 +22,9 @@ func Open(ctx context.Context, path string, o Options) (*Image, error) {
 	if err != nil {
 		return nil, err
 	}
+	if o.isCached(path) {
+		useCached(f)
+	}
 	m := &Image{path: path, file: f, opts: o, packing: Packing{PackedSize: size}}
 	if err := m.open(ctx); err != nil {
 		var wrong *ChecksumError

@@ -31,7 +31,7 @@ func (m *Image) Repack(ctx context.Context) (*Image, error) {
 	if err != nil {
 		return nil, err
 	}
-	dir, err := m.opts.cacheDir("packed")
+	dir, err := m.opts.cacheDir(dirPacked)
 	if err != nil {
 		return nil, err
 	}

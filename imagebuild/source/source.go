@@ -23,9 +23,11 @@
 //	downloads/<sha256>-<name>    files that have been downloaded and verified
 //	unpacked/<sha256>.img        images, named by the SHA-256 of the packed file
 //	unpacked/<sha256>.json       their sizes and digests
+//	packed/<sha256>-1.img.xz     images packed again, in blocks that can be spliced
 //
 // and beside them .lock and .part files of work that is, or was, under way.
-// Everything in it can be removed at any time when piimg does not run.
+// Everything in it can be removed at any time when piimg does not run; [PruneCache]
+// removes what is not in use.
 //
 // The package knows nothing of what is in an image but that a disk begins with
 // a partition table.
@@ -110,14 +112,19 @@ func DefaultCacheDir() (string, error) {
 	return filepath.Join(dir, "piimg"), nil
 }
 
+// cacheRoot returns the cache folder, which may not be there.
+func (o *Options) cacheRoot() (string, error) {
+	if o.CacheDir != "" {
+		return o.CacheDir, nil
+	}
+	return DefaultCacheDir()
+}
+
 // cacheDir returns the folder sub of the cache folder, which it makes.
 func (o *Options) cacheDir(sub string) (string, error) {
-	dir := o.CacheDir
-	if dir == "" {
-		var err error
-		if dir, err = DefaultCacheDir(); err != nil {
-			return "", err
-		}
+	dir, err := o.cacheRoot()
+	if err != nil {
+		return "", err
 	}
 	dir = filepath.Join(dir, sub)
 	if err := os.MkdirAll(dir, 0o700); err != nil {

@@ -26,7 +26,7 @@ func (m *Image) unpacked(ctx context.Context, open unpacker) error {
 	if err != nil {
 		return err
 	}
-	dir, err := m.opts.cacheDir("unpacked")
+	dir, err := m.opts.cacheDir(dirUnpacked)
 	if err != nil {
 		return err
 	}

@@ -66,7 +66,7 @@ func newXZContent(packed io.ReaderAt, x *xzfile.File, plan memoryPlan, o *Option
 	}
 	c.zeros = zeroBlocks{r: packed, x: x, zero: make([]bool, len(x.Blocks))}
 	opts := *o
-	c.spill.dir = func() (string, error) { return opts.cacheDir("unpacked") }
+	c.spill.dir = func() (string, error) { return opts.cacheDir(dirUnpacked) }
 	c.cache = newBlockCache(plan.buffers, int(x.MaxBlock), func(i int) int64 { return x.Blocks[i].Size }, c.load)
 	return c
 }
