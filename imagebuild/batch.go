@@ -34,11 +34,13 @@ type madeNode struct {
 	image, blockMap sink.Result
 	unpacked        [sha256.Size]byte
 	records         []plan.Record // of the edits that not all nodes share
+	differences     []string      // from an earlier build
 }
 
 // buildImages makes the layers of all chosen nodes and writes their images, some at
-// a time, into a stage. When all of them are complete they are published.
-func (p *prepared) buildImages(ctx context.Context, o Options) (made []madeNode, err error) {
+// a time, into a stage. When all of them are complete, and do not differ from an earlier
+// build, if there is to be one, they are published.
+func (p *prepared) buildImages(ctx context.Context, o Options, earlier *earlierBuild) (made []madeNode, err error) {
 	free, err := p.shareLayer(ctx)
 	if err != nil {
 		return nil, KindPlan.as(err)
@@ -55,6 +57,9 @@ func (p *prepared) buildImages(ctx context.Context, o Options) (made []madeNode,
 		}
 	}
 	b := &batch{prepared: p, o: o, free: free}
+	if earlier != nil {
+		b.against = &against{earlierBuild: earlier, p: p, o: o}
+	}
 	if b.stage, err = sink.NewStage(o.Out); err != nil {
 		return nil, KindOutput.as(err)
 	}
@@ -71,6 +76,11 @@ func (p *prepared) buildImages(ctx context.Context, o Options) (made []madeNode,
 			return nil, err
 		}
 		made = append(made, more...)
+	}
+	if b.against != nil {
+		if err := b.against.err(made); err != nil {
+			return nil, err
+		}
 	}
 	// The last moment at which stopping leaves everything as it was.
 	if err := ctx.Err(); err != nil {
@@ -133,6 +143,7 @@ type batch struct {
 	stage    *sink.Stage
 	format   sink.Format
 	image    *source.Image // that the pass reads
+	against  *against      // nil without an earlier build to compare with
 	nodes    []int
 	left     int // how many nodes there are still to be built, with these
 	progress func(done int64)
@@ -177,13 +188,13 @@ func (b *batch) write(ctx context.Context, outputs []*output) ([]madeNode, error
 	}
 	made := make([]madeNode, len(outputs))
 	return made, parallel(b.o.Jobs, len(outputs), func(_, i int) (err error) {
-		made[i], err = b.finish(b.hostname(i), outputs[i])
+		made[i], err = b.finish(ctx, b.hostname(i), outputs[i])
 		return err
 	})
 }
 
 // finish ends a node's files. They lie in the stage from then on, without being open.
-func (b *batch) finish(hostname string, out *output) (made madeNode, err error) {
+func (b *batch) finish(ctx context.Context, hostname string, out *output) (made madeNode, err error) {
 	made.records = out.records
 	if made.image, err = out.sink.Finish(); err != nil {
 		return made, err
@@ -197,6 +208,9 @@ func (b *batch) finish(hostname string, out *output) (made madeNode, err error) 
 		unpacked = made.image.SHA256
 	}
 	made.unpacked = unpacked
-	made.blockMap, err = b.writeMap(hostname, out.tally)
+	if made.blockMap, err = b.writeMap(hostname, out.tally); err != nil || b.against == nil {
+		return made, err
+	}
+	made.differences, err = b.against.node(ctx, hostname, out.layer, made)
 	return made, err
 }

@@ -55,6 +55,10 @@ type NodeReport struct {
 func Build(ctx context.Context, o Options) (_ *Report, err error) {
 	o = o.withDefaults()
 	o.NoCreateSecrets = o.NoCreateSecrets || o.Shard.Count > 1 // all slices need the same
+	earlier, err := openEarlier(o.CheckAgainst)
+	if err != nil {
+		return nil, KindUsage.as(err)
+	}
 	p, err := prepare(ctx, o, newSecrets{draw: secrets.Draw, keep: func(drawn *secrets.Secrets) (*secrets.Secrets, error) {
 		s, created, err := drawn.Keep(o.Unlock)
 		if created {
@@ -70,7 +74,7 @@ func Build(ctx context.Context, o Options) (_ *Report, err error) {
 		return nil, KindOutput.as(err)
 	}
 	p.plans.tell(p.chosen, o.Notice)
-	made, err := p.buildImages(ctx, o)
+	made, err := p.buildImages(ctx, o, earlier)
 	if err != nil {
 		p.removeOut(o.Out)
 		return nil, err

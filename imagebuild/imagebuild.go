@@ -47,6 +47,9 @@ type Options struct {
 	// Force lets existing files be replaced that are no earlier output of the
 	// same node.
 	Force bool
+	// CheckAgainst is the folder of an earlier build, or "": Build fails, and publishes
+	// nothing, if any byte of what it made differs from it.
+	CheckAgainst string
 	// CacheDir holds downloads and unpacked images; default: the user's cache folder.
 	CacheDir string
 	// Version is written into the images' piimg-node.txt.

@@ -28,10 +28,16 @@ of them are complete; an interrupted build leaves nothing behind, and running it
 again is always safe. A file that is not an earlier image of the same node is
 not replaced without --force.
 
-Beside the images stand SHA256SUMS and what you need to reach the nodes, before
-they have booted: known_hosts, ssh_config, hosts, an inventory.ini for Ansible,
+Beside each image stands its block map, with which bmaptool writes only what is in
+use, and checks it: bmaptool copy dist/isabelle.img.xz /dev/sdX. For all of them there
+are SHA256SUMS and manifest.json (see piimg verify), and what you need to reach the
+nodes, before they have booted: known_hosts, ssh_config, hosts, an inventory.ini for Ansible,
 and kubeconfig, if nodes.yaml has a kubernetes block. The same inputs make the
 same bytes. Files get the base image's time, or that of SOURCE_DATE_EPOCH.
+
+With --check-against DIR, the folder of an earlier build or only the manifest.json of
+one, build fails and publishes nothing if any byte differs, and says in which file of
+which partition, if the earlier image is there: with exit code 7.
 
 Several machines make the images of a large cluster with --shard I/N: the I-th of
 N slices, whose files together are those of one build. The secrets must be there.
@@ -65,6 +71,10 @@ that, for machines that forget what they made.
 			if o.Only, err = nodeNames(c, "only", flags.Only); err != nil {
 				return err
 			}
+			o.CheckAgainst = flags.CheckAgainst
+			if c.Flags().Changed("check-against") && o.CheckAgainst == "" {
+				return usageError(errors.New("--check-against is empty: name the folder of an earlier build"))
+			}
 			if o.Shard, err = shardOf(c, shard); err != nil {
 				return err
 			}
@@ -84,6 +94,7 @@ that, for machines that forget what they made.
 	c.Flags().StringSliceVar(&flags.Only, "only", nil, "build only these nodes (names, with commas)")
 	c.Flags().StringVar(&shard, "shard", "", shardUsage)
 	c.Flags().IntVarP(&flags.Jobs, "jobs", "j", 0, "how many images to work on at once (default one for each processor)")
+	c.Flags().StringVar(&flags.CheckAgainst, "check-against", "", "fail if the bytes differ from those of an earlier build in this folder")
 	c.Flags().BoolVar(&flags.Force, "force", false, "replace files that are not earlier images of the same node")
 	c.Flags().BoolVar(&a.json, "json", false, "print the report as JSON")
 	return c

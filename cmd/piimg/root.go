@@ -27,7 +27,7 @@ const exitCodes = `Exit codes:
   4    the base image: missing, damaged, or of another system
   5    a plan that cannot be applied, for want of room in the image for example
   6    the output folder: read-only, full, or holding other files
-  7    check or verify has found something wrong
+  7    check or verify has found something wrong, or a build differs (--check-against)
   130  interrupted`
 
 // app is what the commands share.
