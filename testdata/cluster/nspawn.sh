@@ -120,7 +120,12 @@ nspawn_run() {
 	while :; do
 		status=0
 		echo "=== power on or reboot"
-		sh -c 'echo $$ >"$1/nspawn"; shift; exec "$@"' sh "$dir" \
+		# In a mount namespace without the other nodes' cards: nspawn keeps what it
+		# finds mounted, and a card that some container holds on to is written to by
+		# the old mount after the node has been switched on again.
+		unshare --mount --propagation private sh -c 'echo $$ >"$1/nspawn"
+			awk -v own="$1/root" "\$1 ~ /^\/dev\/loop/ && \$2 != own { print \$2 }" /proc/mounts | xargs -r umount -l
+			shift; exec "$@"' sh "$dir" \
 			env SYSTEMD_NSPAWN_UNIFIED_HIERARCHY=0 SYSTEMD_SECCOMP=0 systemd-nspawn --quiet --register=no --keep-unit \
 			--machine="$node" --directory="$dir/root" --network-namespace-path="/run/netns/$ns" --capability=all \
 			--resolv-conf=off --timezone=off --link-journal=no --console=pipe --bind=/dev/kmsg \
@@ -175,6 +180,7 @@ fcntl.ioctl(os.open(sys.argv[1], os.O_RDONLY), 0x8004587d, struct.pack("I", 2))'
 	rm -f "$dir/nspawn"
 	until_ 60 umount "$dir/root" || die "$node: its root stays mounted"
 	losetup -d "$(cat "$dir/loop")"
+	until_ 60 nspawn_free "$(cat "$dir/loop")" || die "$node: its card stays in use"
 	rm -f "$dir/loop"
 	ip netns del "$ns" 2>/dev/null || true
 	ip -n "$switch" link del "$node" 2>/dev/null || true
@@ -183,6 +189,9 @@ fcntl.ioctl(os.open(sys.argv[1], os.O_RDONLY), 0x8004587d, struct.pack("I", 2))'
 	done <"$dir/groups"
 	nspawn_boot_partition "$node"
 }
+
+# nspawn_free DEVICE  whether a loop device has let go of its file.
+nspawn_free() { [ ! -e "/sys/block/${1#/dev/}/loop/backing_file" ]; }
 
 # nspawn_ended PID...  whether none of the processes runs.
 nspawn_ended() {
