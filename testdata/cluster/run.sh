@@ -69,8 +69,10 @@ mac() { printf '52:54:00:%s' "$(md5sum <<<"$1" | sed 's/\(..\)\(..\)\(..\).*/\1:
 
 # --- the switch and the laptop: network namespaces that lead nowhere --------------------
 run=pi$$ switch=pi$$-switch laptop=pi$$-laptop forwarder=
-in_switch() { ip netns exec "$switch" "$@"; }
-in_laptop() { ip netns exec "$laptop" "$@"; }
+# Not by ip netns exec, which also makes a mount namespace: what stays in it would hold
+# on to the cards of nodes that are off.
+in_switch() { nsenter --net="/run/netns/$switch" "$@"; }
+in_laptop() { nsenter --net="/run/netns/$laptop" "$@"; }
 network() {
 	ip netns add "$switch"
 	ip netns add "$laptop"
