@@ -4,10 +4,12 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -81,11 +83,16 @@ func TestBuildDamaged(t *testing.T) {
 		return err
 	}
 	rng := rand.New(rand.NewPCG(1, 1))
-	for kind, spans := range xzSpans(t, file) {
+	builds := 0
+	all := xzSpans(t, file)
+	for _, kind := range slices.Sorted(maps.Keys(all)) {
+		spans := all[kind]
 		for range max(flips, 1) {
+			o.Format = Formats()[builds%len(Formats())]
+			builds++
 			s := spans[rng.IntN(len(spans))]
 			off, bit := s.off+rng.Int64N(s.len), rng.IntN(8)
-			where := fmt.Sprintf("%s, bit %d of byte %d", kind, bit, off)
+			where := fmt.Sprintf("%s, %s, bit %d of byte %d", o.Format, kind, bit, off)
 			if err := build(where, func(p []byte) { p[off] ^= 1 << bit }); err == nil {
 				t.Fatalf("%s: not noticed", where)
 			}
