@@ -18,7 +18,7 @@ import (
 // openZip finds the image in a .zip. One that is stored without compression is
 // read where it is, others are unpacked.
 func (m *Image) openZip(ctx context.Context) error {
-	z, err := zip.NewReader(m.file, m.packing.PackedSize)
+	z, err := zip.NewReader(m.Packed(), m.packing.PackedSize)
 	if err != nil && !errors.Is(err, zip.ErrInsecurePath) { // nothing is written to the paths in it
 		return m.zipError(err)
 	}
