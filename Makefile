@@ -9,7 +9,7 @@ PLATFORMS  := linux/amd64 linux/arm64 darwin/amd64 darwin/arm64 windows/amd64 wi
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 # The packages in which goroutines share data, and the façade's tests that drive
 # them together; the rest runs without the race detector, which is several times slower.
-RACE       ?= ./imagebuild/layer ./imagebuild/source ./imagebuild/sink
+RACE       ?= ./imagebuild/layer ./imagebuild/source ./imagebuild/sink ./imagebuild/tally
 RACETESTS  ?= TestBuild(Only|Interrupted)
 FUZZTIME   ?= 30s
 # The versions of Kubernetes that the generated configurations are checked with: the

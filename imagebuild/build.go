@@ -168,3 +168,6 @@ func (p *prepared) report(o Options, made []madeNode) *Report {
 
 // Schema returns the JSON Schema of nodes.yaml.
 func Schema() []byte { return nodes.Schema() }
+
+// ManifestSchema returns the JSON Schema of manifest.json.
+func ManifestSchema() []byte { return manifest.Schema() }
