@@ -27,6 +27,7 @@ type imageVerifier struct {
 	*verifier
 	node   *manifest.Node
 	name   string
+	format string
 	blocks *bmap.Map // nil without a sound one
 }
 
@@ -44,6 +45,9 @@ func (v *imageVerifier) verify(ctx context.Context) (err error) {
 	}
 	l := layer.New(image, image.Size())
 	defer func() { err = errors.Join(err, l.Close(), image.Close()) }()
+	if kind := image.Packing().Kind; kind != v.format {
+		v.problem(v.name, "it is packed as %s, and in %s as %s", kind, manifest.Name, v.format)
+	}
 	if err := v.scan(ctx, image); err != nil {
 		return v.unreadable(ctx, err)
 	}
