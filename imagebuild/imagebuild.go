@@ -1,8 +1,8 @@
 // Package imagebuild turns one Raspberry Pi OS image and one nodes.yaml into a
 // ready image for every node. It is the façade over the packages below it and
 // the only one that a program needs to know: [Build] makes images, [Plan] says
-// what Build would change, [Inspect] says what an image is, and [Check] what is
-// wrong with it.
+// what Build would change, [Inspect] says what an image is, [Check] what is wrong with
+// it, and [Verify] whether all that a build made is still what it was.
 //
 // The way of the data is one direction. nodes.yaml, the secrets and the facts
 // read from the base image become plans, which are data; everything that can be

@@ -216,24 +216,19 @@ func (v *verifier) images(ctx context.Context) error {
 	if v.manifest == nil {
 		return nil
 	}
-	type job struct {
-		node  *manifest.Node
-		image manifest.Image
+	nodes := v.manifest.Nodes
+	for _, n := range nodes {
+		v.report.Images += len(n.Images)
 	}
-	var jobs []job
-	maps := map[string]*bmap.Map{}
-	for i := range v.manifest.Nodes {
-		n := &v.manifest.Nodes[i]
-		for _, image := range n.Images {
-			jobs = append(jobs, job{n, image})
+	err := parallel(v.o.Jobs, len(nodes), func(_, i int) error {
+		blocks := v.readMap(&nodes[i])
+		for _, image := range nodes[i].Images {
+			one := imageVerifier{verifier: v, node: &nodes[i], name: image.Name, format: image.Format, blocks: blocks}
+			if err := one.verify(ctx); err != nil {
+				return err
+			}
 		}
-		maps[n.Hostname] = v.readMap(n)
-	}
-	v.report.Images = len(jobs)
-	err := parallel(v.o.Jobs, len(jobs), func(_, i int) error {
-		node := jobs[i].node
-		one := imageVerifier{verifier: v, node: node, name: jobs[i].image.Name, format: jobs[i].image.Format, blocks: maps[node.Hostname]}
-		return one.verify(ctx)
+		return nil
 	})
 	v.progress(v.size - v.done)
 	return err
