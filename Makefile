@@ -16,7 +16,7 @@ FUZZTIME   ?= 30s
 # last with kubeadm's v1beta3, and two with v1beta4.
 KUBEADM    ?= 1.30.4 1.34.4 1.36.3
 
-.PHONY: help build test lint demo bench bench-ext4 kubernetes e2e e2e-cluster crash reproducible fuzz soak e2fsprogs fixtures release clean
+.PHONY: help build test lint demo bench bench-ext4 bench-fleet kubernetes e2e e2e-cluster crash reproducible fuzz soak e2fsprogs fixtures release clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -74,6 +74,9 @@ bench: build ## seven nodes of a real-size image, beside a loop-mount script (ro
 
 bench-ext4: ## the ext4 editor beside debugfs -w and a loop mount (root)
 	testdata/bench/ext4.sh
+
+bench-fleet: build ## time and peak memory of planning up to ten thousand nodes
+	testdata/bench/fleet.sh
 
 e2fsprogs: ## compare the ext4 check with e2fsck on e2fsprogs' own damaged images (apt-get, network)
 	testdata/e2fsprogs/run.sh

@@ -16,9 +16,9 @@ import (
 )
 
 // maxBatch is how many images are written in one pass over the base, each of which
-// takes a file descriptor and some 100 KiB of memory. With fewer of them a build
+// takes a file descriptor and half a MiB of memory. With fewer of them a build
 // takes the longer, with more hardly less time.
-const maxBatch = 256
+const maxBatch = 128
 
 // batchSize is how many images are written at once. What they become does not
 // depend on it.

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"math/rand/v2"
 	"os"
+	"slices"
 	"sync"
 	"testing"
 	"testing/iotest"
@@ -352,5 +353,28 @@ func TestSmallReadsAreCheap(t *testing.T) {
 	}
 	if s.unpacked > 60 {
 		t.Errorf("unpacked %d blocks for reads in 60 of them", s.unpacked)
+	}
+}
+
+// Changed has what all layers down to the base changed; Extents what the last one did.
+func TestChanged(t *testing.T) {
+	base := make([]byte, 200*layer.PageSize)
+	l := layer.New(bytes.NewReader(base), int64(len(base)))
+	defer l.Close()
+	put := func(l *layer.Layer, page int64) { write(t, l, []byte{1}, page*layer.PageSize) }
+	put(l, 3)
+	put(l, 150)
+	f := l.Fork()
+	defer f.Close()
+	put(f, 4)
+	put(f, 9)
+	page := func(first, n int64) layer.Extent {
+		return layer.Extent{Off: first * layer.PageSize, Len: n * layer.PageSize}
+	}
+	if got, want := f.Extents(), []layer.Extent{page(4, 1), page(9, 1)}; !slices.Equal(got, want) {
+		t.Errorf("extents %v, want %v", got, want)
+	}
+	if got, want := f.Changed(), []layer.Extent{page(3, 2), page(9, 1), page(150, 1)}; !slices.Equal(got, want) {
+		t.Errorf("changed %v, want %v", got, want)
 	}
 }
