@@ -111,7 +111,7 @@ func (m *Image) open(ctx context.Context) error {
 	case KindGzip:
 		err = m.unpacked(ctx, gzipUnpacker)
 	case KindZstd:
-		err = m.unpacked(ctx, zstdUnpacker)
+		err = m.openZstd(ctx)
 	}
 	if err != nil {
 		return err

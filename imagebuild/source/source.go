@@ -12,6 +12,8 @@
 //     kept in a cache bounded in bytes. What falls out of it is kept, sparsely,
 //     in an unnamed file of the cache folder, so that no block is ever decoded
 //     twice for ReadAt.
+//   - A .zst file with a seek table at its end, as piimg makes it, is read by that:
+//     a frame is decoded when something in it is asked for.
 //   - Anything else is unpacked once, sparsely, into the cache folder, and used
 //     again by its packed file's SHA-256 from then on. Each megabyte of such a
 //     file is verified, when it is first read, against the digests that were
