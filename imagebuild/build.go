@@ -54,6 +54,9 @@ type NodeReport struct {
 // whole, and the build can be run again.
 func Build(ctx context.Context, o Options) (_ *Report, err error) {
 	o = o.withDefaults()
+	if err := checkFormat(o.Format); err != nil {
+		return nil, err
+	}
 	o.NoCreateSecrets = o.NoCreateSecrets || o.Shard.Count > 1 // all slices need the same
 	earlier, err := openEarlier(o.CheckAgainst)
 	if err != nil {

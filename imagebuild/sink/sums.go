@@ -103,16 +103,6 @@ func gone(dir, name string) bool {
 	return errors.Is(err, fs.ErrNotExist)
 }
 
-// isImage reports whether name is one that images have.
-func isImage(name string) bool {
-	for _, end := range []string{".img", ".img.xz", ".img.zst"} {
-		if strings.HasSuffix(name, end) {
-			return true
-		}
-	}
-	return false
-}
-
 // WriteFile publishes a small file: a temporary file beside path, fsync, rename.
 func WriteFile(path string, content []byte, mode fs.FileMode) (err error) {
 	f, err := createTemp(path)
