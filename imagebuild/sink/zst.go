@@ -55,21 +55,20 @@ func NewZst(jobs int) (*Zst, error) {
 // Name implements [Format].
 func (*Zst) Name() string { return "img.zst" }
 
-// zstStretch is a stretch that all nodes share, packed.
-type zstStretch struct {
-	frames []zstFrame // in order
-	packed []byte     // all frames, one after the other
-}
+// zstStretch is a stretch that all nodes share, packed: its frames in order.
+type zstStretch []zstFrame
 
 // zstFrame is a frame of a zstStretch.
 type zstFrame struct {
 	off, size int64 // in the image
-	end       int   // in zstStretch.packed
+	packed    []byte
 }
 
 // Pack implements [Format].
 func (z *Zst) Pack(ctx context.Context, s Stretch) (Packed, error) {
 	var out zstStretch
+	buf := z.bufs.Get().(*[]byte)
+	defer z.bufs.Put(buf)
 	for off, n := s.Off, int64(0); off < s.Off+s.Len; off += n {
 		if err := ctx.Err(); err != nil {
 			return nil, err
@@ -79,18 +78,25 @@ func (z *Zst) Pack(ctx context.Context, s Stretch) (Packed, error) {
 		if s.Data != nil {
 			data = s.Data[off-s.Off:][:n]
 		}
-		out.packed = z.appendFrame(out.packed, data, n)
-		out.frames = append(out.frames, zstFrame{off, n, len(out.packed)})
+		f := zstFrame{off: off, size: n, packed: z.zeros}
+		if n != frameSize || !isZero(data) {
+			*buf = z.appendFrame((*buf)[:0], data, n)
+			f.packed = bytes.Clone(*buf) // no larger than it must be: many are held at once
+		}
+		out = append(out, f)
 	}
-	return &out, nil
+	return out, nil
 }
+
+// isZero reports whether a frame's data, or what is nil in its place, is zeros.
+func isZero(data []byte) bool { return data == nil || bytes.Equal(data, zeroRun[:len(data)]) }
 
 // appendFrame packs n bytes of data, or zeros if there is none.
 func (z *Zst) appendFrame(dst, data []byte, n int64) []byte {
-	switch zero := data == nil || bytes.Equal(data, zeroRun[:n]); {
-	case zero && n == frameSize:
-		return append(dst, z.zeros...)
-	case zero:
+	if isZero(data) {
+		if n == frameSize {
+			return append(dst, z.zeros...)
+		}
 		data = zeroRun[:n]
 	}
 	return z.enc.EncodeAll(data, dst)
@@ -116,32 +122,26 @@ type zst struct {
 
 // Take implements [Sink].
 func (s *zst) Take(r *Region) error {
-	shared := r.Packed.(*zstStretch)
 	if r.Off != s.off || r.Len > s.size-s.off {
 		return fmt.Errorf("%s: %d bytes at %d came after %d of %d", s.final, r.Len, r.Off, s.off, s.size)
 	}
 	own := r.Own
-	from, to := 0, 0 // shared frames that have not been written yet
-	for _, f := range shared.frames {
+	for _, f := range r.Packed.(zstStretch) {
 		for len(own) > 0 && own[0].Off+own[0].Len <= f.off {
 			own = own[1:]
 		}
-		start := to
-		to = f.end
-		if len(own) == 0 || own[0].Off >= f.off+f.size {
-			s.count(to-start, f.size)
-			continue
+		var err error
+		if len(own) > 0 && own[0].Off < f.off+f.size {
+			err = s.takeFrame(r, f)
+		} else {
+			err = s.write(f.packed, f.size)
 		}
-		if err := s.write(shared.packed[from:start]); err != nil {
-			return err
-		}
-		from = to
-		if err := s.takeFrame(r, f); err != nil {
+		if err != nil {
 			return err
 		}
 	}
 	s.off += r.Len
-	return s.write(shared.packed[from:to])
+	return nil
 }
 
 // takeFrame packs a frame as this node has it.
@@ -158,22 +158,15 @@ func (s *zst) takeFrame(r *Region, f zstFrame) error {
 		return err
 	}
 	*packed = s.format.appendFrame((*packed)[:0], p, f.size)
-	s.count(len(*packed), f.size)
-	return s.write(*packed)
+	return s.write(*packed, f.size)
 }
 
-func (s *zst) write(p []byte) error {
-	if len(p) == 0 {
-		return nil
-	}
-	_, err := s.Write(p)
-	return err
-}
-
-// count adds a frame to the seek table.
-func (s *zst) count(packed int, size int64) {
-	s.table = binary.LittleEndian.AppendUint32(s.table, uint32(packed))
+// write writes a frame of size unpacked bytes and adds it to the seek table.
+func (s *zst) write(packed []byte, size int64) error {
+	s.table = binary.LittleEndian.AppendUint32(s.table, uint32(len(packed)))
 	s.table = binary.LittleEndian.AppendUint32(s.table, uint32(size))
+	_, err := s.Write(packed)
+	return err
 }
 
 // The constants of the seek table.
@@ -197,7 +190,7 @@ func (s *zst) Finish() (Result, error) {
 	table = le.AppendUint32(table, uint32(frames))
 	table = append(table, 0) // no flags: the frames have checksums of their own
 	table = le.AppendUint32(table, seekableMagic)
-	if err := s.write(table); err != nil {
+	if _, err := s.Write(table); err != nil {
 		return Result{}, err
 	}
 	return s.finish()
