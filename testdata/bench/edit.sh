@@ -7,6 +7,8 @@
 # (trees to lay over), NODE/remove (paths) and NODE/owners. Each result is fsynced
 # and its sha256 taken, as piimg does. Needs root.
 #
+# PACK=1 packs each with xz -T0 -6, as NODE.img.xz, and keeps only that.
+#
 # The FAT is edited with mtools: not every kernel can mount it, and it is as quick.
 set -euo pipefail
 [ $# -ge 3 ] || { echo "usage: edit.sh BASE OUT NODE..." >&2; exit 2; }
@@ -48,8 +50,16 @@ for node in "$@"; do
 	umount "$mnt"
 	losetup -d "$loop"
 	loop=''
+	if [ "${PACK:-}" = 1 ]; then
+		xz -T0 -6 -c "$img.tmp" >"$img.xz"
+		rm -f "$img.tmp"
+		sync "$img.xz"
+		continue
+	fi
 	sync "$img.tmp"
 	mv "$img.tmp" "$img"
 done
 [ "$raw" = "$base" ] || rm -f "$raw"
-(cd "$out" && sha256sum -- "${@/%/.img}" >SHA256SUMS && sync SHA256SUMS .)
+suffix=.img
+[ "${PACK:-}" != 1 ] || suffix=.img.xz
+(cd "$out" && sha256sum -- "${@/%/$suffix}" >SHA256SUMS && sync SHA256SUMS .)

@@ -7,6 +7,13 @@
 # script, piimg, ...), each after the caches' dirty pages have been written; the
 # table has the medians, their ratio, and the peak memory of the largest process.
 #
+# Then packed images, from the .img.xz base: seven .img.xz beside the same script with
+# `xz -T0 -6`, and beside what no tool can be quicker than, `cp` and `sha256sum` of the
+# seven files; what one more node costs, beside cp and sha256sum of one file; and seven
+# .img beside `xz -dc -T0` once and seven times cp.
+#
+#   PACKED_RUNS      pairs with packed images          (default 3)
+#   PACKED_SCRIPT    how often the script packs, which takes minutes (default 1)
 #   RUNS             pairs for each packing            (default 5)
 #   PIIMG            the program                       (default bin/piimg)
 #   PIIMG_E2E_CACHE  where base images are kept, as for ../e2e/run.sh
@@ -106,3 +113,60 @@ for packing in img img.xz; do
 		"$p" "$(range "$work/$packing.piimg")" "$s" "$(range "$work/$packing.script")" \
 		"$(awk -v p="$p" -v s="$s" 'BEGIN { print p / s }')" "$(peak "$work/$packing.piimg")" "$(peak "$work/$packing.script")"
 done
+
+# --- packed images ----------------------------------------------------------------------
+build() { # build OUT ARGS...
+	local out=$1
+	shift
+	"$piimg" build --quiet --nodes "$work/img.xz.yaml" --secrets "$work/secrets.yaml" --out "$out" "$@"
+}
+floor() { # floor FILE...  cp, sync and sha256sum, into $work/out
+	mkdir -p "$work/out"
+	cp "$@" "$work/out/"
+	(cd "$work/out" && sync ./* && sha256sum ./*)
+}
+unpack_and_copy() {
+	mkdir -p "$work/out"
+	xz -dc -T0 "$xz_base" >"$work/out/base.img"
+	local i
+	for i in 1 2 3 4 5 6 7; do cp --sparse=always "$work/out/base.img" "$work/out/$i.img"; done
+	sync "$work/out"/*.img
+}
+# A command of this script is run by a bash of its own, so that its memory is measured.
+export piimg work xz_base
+export -f build floor unpack_and_copy
+log "packed images"
+build "$work/packed" --format img.xz >/dev/null
+for n in "${names[@]}"; do
+	xz -t "$work/packed/$n.img.xz"
+	sizes+=("$(stat -c %s "$work/packed/$n.img.xz")")
+done
+for _ in $(seq "${PACKED_RUNS:-3}"); do
+	once packed seven bash -c 'build "$work/out" --format img.xz'
+	once packed one bash -c 'build "$work/out" --format img.xz --only tom-nook'
+	once packed floor bash -c 'floor "$work"/packed/*.img.xz'
+	once packed floor1 bash -c 'floor "$work/packed/isabelle.img.xz"'
+	once packed zst bash -c 'build "$work/out" --format img.zst'
+	once packed raw bash -c 'build "$work/out"'
+	once packed copies bash -c unpack_and_copy
+done
+for _ in $(seq "${PACKED_SCRIPT:-1}"); do
+	once packed script env PACK=1 EDITS="$work/edits" "$work/edit.sh" "$xz_base" "$work/out" "${names[@]}"
+done
+rm -rf "$work/out"
+of() { awk '{ print $1 }' "$work/packed.$1" | median; }
+ratio() { awk -v a="$1" -v b="$2" 'BEGIN { printf "%.2f", a / b }'; }
+seven=$(of seven) one=$(of one)
+more=$(awk -v a="$seven" -v b="$one" 'BEGIN { printf "%.2f", (a - b) / 6 }')
+largest=$(printf '%s\n' "${sizes[@]}" | sort -n | tail -n 1)
+printf '\nPacked images: medians of %s runs (the script: %s); the largest has %s times the bytes of the base\n\n' \
+	"${PACKED_RUNS:-3}" "${PACKED_SCRIPT:-1}" "$(awk -v a="$largest" -v b="$(stat -c %s "$xz_base")" 'BEGIN { printf "%.4f", a / b }')"
+row() { printf '| %s | %s | %s | %s | %s | %s |\n' "$@"; }
+row what 'piimg, s' beside s ratio "piimg's peak, MiB"
+row --- --- --- --- --- ---
+row '7 × .img.xz' "$seven" 'script with xz -T0 -6' "$(of script)" "$(ratio "$(of script)" "$seven") times faster" "$(peak "$work/packed.seven")"
+row '7 × .img.xz' "$seven" 'cp + sync + sha256sum of them' "$(of floor)" "$(ratio "$seven" "$(of floor)")" "$(peak "$work/packed.seven")"
+row 'one node' "$one" 'cp + sync + sha256sum of it' "$(of floor1)" "$(ratio "$one" "$(of floor1)")" "$(peak "$work/packed.one")"
+row 'one more node' "$more" 'cp + sync + sha256sum of it' "$(of floor1)" "$(ratio "$more" "$(of floor1)")" ''
+row '7 × .img.zst' "$(of zst)" 'script with xz -T0 -6' "$(of script)" "$(ratio "$(of script)" "$(of zst)") times faster" "$(peak "$work/packed.zst")"
+row '7 × .img' "$(of raw)" 'xz -dc -T0 once, 7 × cp, sync' "$(of copies)" "$(ratio "$(of raw)" "$(of copies)")" "$(peak "$work/packed.raw")"
