@@ -3,6 +3,7 @@ package imagebuild
 import (
 	"context"
 
+	"github.com/piimg/piimg/imagebuild/hostfile"
 	"github.com/piimg/piimg/imagebuild/layer"
 	"github.com/piimg/piimg/imagebuild/plan"
 	"github.com/piimg/piimg/imagebuild/sink"
@@ -74,6 +75,8 @@ func (p *pass) run(ctx context.Context, progress func(done, total int64)) error 
 	}
 	regions := cutRegions(p.image, p.shared.Size())
 	spare := newSpare(p.jobs+1, regions)
+	defer spare.free()
+	p.image.DropCache() // of what was read to plan and to edit
 	perRegion := make([][]layer.Extent, len(regions))
 	for i, r := range regions {
 		perRegion[i], changed = cut(changed, r.Off+r.Len)
@@ -91,6 +94,9 @@ func (p *pass) run(ctx context.Context, progress func(done, total int64)) error 
 		err := parallel(p.jobs, len(p.outputs), func(_, i int) error {
 			return p.outputs[i].take(in.Stretch, in.packed)
 		})
+		if r, ok := in.packed.(sink.Releaser); ok {
+			r.Release()
+		}
 		spare.put(in.buf)
 		if err == nil {
 			progress(in.Off+in.Len, p.shared.Size())
@@ -149,20 +155,20 @@ func cutRegions(image *source.Image, size int64) []layer.Extent {
 
 // buffers is the memory for one region at a time.
 type buffers struct {
-	size int64
+	size int
 	a, b []byte
 }
 
 func (b *buffers) base(n int64) []byte {
 	if b.a == nil {
-		b.a = make([]byte, b.size)
+		b.a = hostfile.NewBuffer(b.size)
 	}
 	return b.a[:n]
 }
 
 func (b *buffers) shared(n int64) []byte {
 	if b.b == nil {
-		b.b = make([]byte, b.size)
+		b.b = hostfile.NewBuffer(b.size)
 	}
 	return b.b[:n]
 }
@@ -177,10 +183,32 @@ func newSpare(n int, regions []layer.Extent) spare {
 	}
 	s := make(spare, n)
 	for range n {
-		s <- &buffers{size: size}
+		s <- &buffers{size: int(size)}
 	}
 	return s
 }
 
-func (s spare) get() *buffers  { return <-s }
-func (s spare) put(b *buffers) { s <- b }
+func (s spare) get() *buffers { return <-s }
+
+// put takes buffers back. Few regions have changes that nodes share: what they take is
+// freed.
+func (s spare) put(b *buffers) {
+	if b.b != nil {
+		hostfile.FreeBuffer(b.b)
+		b.b = nil
+	}
+	s <- b
+}
+
+// free frees the buffers that are not in use.
+func (s spare) free() {
+	for len(s) > 0 {
+		b := <-s
+		if b.a != nil {
+			hostfile.FreeBuffer(b.a)
+		}
+		if b.b != nil {
+			hostfile.FreeBuffer(b.b)
+		}
+	}
+}

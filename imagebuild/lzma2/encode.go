@@ -31,7 +31,6 @@ const (
 // may stand behind any others of that block, or begin it, if they are to be the first.
 func (e *Encoder) begin(data []byte, pos int, props byte, first bool) {
 	e.data, e.pos = data, pos
-	e.rc.out, e.open = e.rc.out[:0], false
 	e.m.setProps(props)
 	e.reset = resetProps
 	if first {
@@ -39,11 +38,18 @@ func (e *Encoder) begin(data []byte, pos int, props byte, first bool) {
 	}
 }
 
-// goOn starts at offset pos of data with all that a decoder knows that has decoded
-// what is before it. Props are used if it has met none.
+// clear forgets the chunks that were written.
+func (e *Encoder) clear() { e.rc.out, e.open = e.rc.out[:0], false }
+
+// keep appends a chunk that was there before.
+func (e *Encoder) keep(header, data []byte) {
+	e.rc.out = append(append(e.rc.out, header...), data...)
+}
+
+// goOn goes on at offset pos of data, behind chunks that were kept, with all that a
+// decoder knows that has decoded them. Props are used if it has met none.
 func (e *Encoder) goOn(data []byte, pos int, d *Decoder, props byte) {
 	e.data, e.pos = data, pos
-	e.rc.out, e.open = e.rc.out[:0], false
 	e.m = d.m
 	if !d.hasProps {
 		e.m.setProps(props)
@@ -60,8 +66,8 @@ func (e *Encoder) goOn(data []byte, pos int, d *Decoder, props byte) {
 	}
 }
 
-// finish ends the present chunk and returns all chunks that were written since the
-// beginning, without an end marker. They are valid until the next begin.
+// finish ends the present chunk and returns all chunks that were written since they
+// were cleared, without an end marker. They are valid until more are.
 func (e *Encoder) finish() []byte {
 	e.closeChunk()
 	return e.rc.out

@@ -174,7 +174,7 @@ func drawSpans(t *rapid.T, n int, what string) []Span {
 // Whatever changes in a block, and whatever its users put into the holes, the parts
 // together are the block.
 func TestReplay(t *testing.T) {
-	var p Packer
+	var p, fill Packer
 	rapid.Check(t, func(t *rapid.T) {
 		rng := rand.New(rand.NewPCG(rapid.Uint64().Draw(t, "seed"), 0))
 		n := rapid.OneOf(rapid.IntRange(1, 3000), rapid.IntRange(1, 400_000)).Draw(t, "size")
@@ -219,7 +219,7 @@ func TestReplay(t *testing.T) {
 					continue
 				}
 				base := max(part.From-1, 0) &^ 15
-				out = append(out, p.Pack(data[base:part.To], part.From-base, part.From == 0)...)
+				out = append(out, fill.Pack(data[base:part.To], part.From-base, part.From == 0)...)
 			}
 			if done != n {
 				t.Fatalf("the parts cover %d of %d bytes", done, n)

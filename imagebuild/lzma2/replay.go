@@ -16,6 +16,8 @@ type Part struct {
 	Span
 	Hole   bool
 	Chunks []byte // no end marker; nil for a hole
+
+	from, to int // of Chunks in what the encoder has written
 }
 
 // Edit is what becomes of a block.
@@ -44,26 +46,24 @@ type Packer struct {
 // begin where the block does, it begins at a multiple of 16 bytes of it, and unless
 // they are the first, at least one byte before from.
 func (p *Packer) Pack(data []byte, from int, first bool) []byte {
+	p.enc.clear()
 	p.enc.begin(data, from, DefaultProps, first)
 	p.par.parse(&p.enc, from, len(data))
 	return slices.Clone(p.enc.finish())
 }
 
-// PackParts packs a block that begins with data, but for the holes in it, as Replay
-// edits one.
+// PackParts packs a block that is data, but for the holes in it, as Replay edits one.
 func (p *Packer) PackParts(data []byte, holes []Span) []Part {
 	p.dec.Reset()
+	p.enc.clear()
 	r := &replay{Packer: p, Edit: Edit{New: data}, spans: spans(len(data), []Span{{0, len(data)}}, holes)}
 	r.goLive(0, nil)
-	if r.begun < len(data) {
-		r.cut(len(data))
-	}
-	return r.parts
+	return r.done()
 }
 
 // Replay edits a block whose chunks packed reads. Parts together cover the block.
 //
-// The chunks before the first change are kept as they are. From there on, what was
+// Chunks are valid until the Packer is used again. Those before the first change are kept as they are. From there on, what was
 // packed as literals and matches is encoded as the same literals and matches, unless
 // a match points to what has changed.
 func (p *Packer) Replay(packed io.Reader, e Edit) ([]Part, error) {
@@ -73,11 +73,12 @@ func (p *Packer) Replay(packed io.Reader, e Edit) ([]Part, error) {
 	r := &replay{Packer: p, Edit: e, spans: spans(len(e.New), e.Changed, e.Holes)}
 	p.dec.Reset()
 	p.dec.record = true
+	p.enc.clear()
 	p.in.Reset(packed)
 	if err := r.run(&p.in); err != nil {
 		return nil, err
 	}
-	return r.parts, nil
+	return r.done(), nil
 }
 
 type kind int
@@ -135,9 +136,9 @@ type replay struct {
 	at      int
 	pos     int  // of what was encoded; holes are skipped
 	live    bool // chunks are encoded anew
-	verb    []byte
 	parts   []Part
 	begun   int // where the present part begins
+	mark    int // and its chunks, in what was written
 	props   byte
 	restart bool // the old chunks forget their data here and there
 }
@@ -171,8 +172,7 @@ func (r *replay) run(in *Chunks) error {
 		}
 		switch {
 		case !r.live:
-			r.verb = append(r.verb, header...)
-			r.verb = append(r.verb, data[:c.Packed]...)
+			r.enc.keep(header, data[:c.Packed])
 			r.pos = end
 		case r.restart:
 			r.parse(end)
@@ -189,10 +189,21 @@ func (r *replay) run(in *Chunks) error {
 	if !r.live {
 		r.goLive(done, nil)
 	}
+	return nil
+}
+
+// done ends the last part and returns all of them.
+func (r *replay) done() []Part {
 	if r.begun < len(r.New) {
 		r.cut(len(r.New))
 	}
-	return nil
+	out := r.enc.finish()
+	for i := range r.parts {
+		if p := &r.parts[i]; !p.Hole {
+			p.Chunks = out[p.from:p.to:p.to]
+		}
+	}
+	return r.parts
 }
 
 // goLive begins to encode, behind chunks that were kept; c is the next old one.
@@ -204,8 +215,7 @@ func (r *replay) goLive(pos int, c *Chunk) {
 		r.props = c.Props
 	}
 	r.enc.goOn(r.New, pos, &r.dec, r.props)
-	r.enc.rc.out = append(r.enc.rc.out, r.verb...)
-	r.verb, r.pos = nil, pos
+	r.pos = pos
 	for r.at < len(r.spans)-1 && r.spans[r.at].To <= pos {
 		r.at++
 	}
@@ -254,8 +264,9 @@ func (r *replay) fresh() {
 
 // cut ends the present part.
 func (r *replay) cut(end int) {
-	r.parts = append(r.parts, Part{Span: Span{r.begun, end}, Chunks: slices.Clone(r.enc.finish())})
-	r.begun = end
+	to := len(r.enc.finish())
+	r.parts = append(r.parts, Part{Span: Span{r.begun, end}, from: r.mark, to: to})
+	r.begun, r.mark = end, to
 }
 
 // symbols encodes the decisions of the chunk at offset from once more.

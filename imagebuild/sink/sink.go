@@ -23,7 +23,8 @@ type Format interface {
 	// names of its files: "img", "img.xz", "img.zst".
 	Name() string
 	// Pack packs what all nodes have in a stretch; nil, if the format packs nothing.
-	// The stretch's bytes are there until every sink has taken the region.
+	// The stretch's bytes are there until every sink has taken the region. Pack may
+	// write to Base, if it leaves there what it found.
 	Pack(ctx context.Context, s Stretch) (Packed, error)
 	// Create begins an image of size unpacked bytes, to be published at path.
 	Create(path string, size int64) (Sink, error)
@@ -42,6 +43,9 @@ type Stretch struct {
 // Packed is a stretch as a Format packs it. Only the sinks of the same Format know
 // what it is.
 type Packed any
+
+// Releaser is what a Packed may be that is to be told when all sinks have taken it.
+type Releaser interface{ Release() }
 
 // Region is a part of one node's image.
 type Region struct {

@@ -25,6 +25,7 @@ type XZ struct {
 	check   xzfile.Check
 	hot     []layer.Extent
 	packers sync.Pool // of *lzma2.Packer
+	raws    sync.Pool // of *[]byte
 	zeros   zeroBlock
 }
 
@@ -56,6 +57,7 @@ func NewXZ(base *xzfile.File, hot []layer.Extent) (*XZ, error) {
 		return nil, fmt.Errorf("%w: its blocks use the filters %s", ErrNoSplice, b.Filters)
 	}
 	x.packers.New = func() any { return new(lzma2.Packer) }
+	x.raws.New = func() any { return new([]byte) }
 	return x, nil
 }
 
@@ -65,10 +67,13 @@ func (*XZ) Name() string { return "img.xz" }
 // xzStretch is a stretch that all nodes share, packed.
 type xzStretch struct {
 	Stretch
-	block *xzfile.Block // of the base; nil behind its end
-	raw   []byte        // the whole block, if all nodes have it as it is in the base
-	holes []layer.Extent
-	parts []xzPart // else
+	format *XZ
+	block  *xzfile.Block // of the base; nil behind its end
+	raw    *[]byte       // the whole block, if all nodes have it as it is in the base
+	holes  []layer.Extent
+	parts  []xzPart // else
+	// packer holds the chunks of parts.
+	packer *lzma2.Packer
 }
 
 // xzPart is a part of a block, with the check of what it unpacks to: of a hole, none.
@@ -82,7 +87,7 @@ func (x *XZ) Pack(ctx context.Context, s Stretch) (Packed, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	out := &xzStretch{Stretch: s, holes: within(x.hot, s.Off, s.Len)}
+	out := &xzStretch{Stretch: s, format: x, holes: within(x.hot, s.Off, s.Len)}
 	if i := x.base.Find(s.Off); i >= 0 {
 		out.block = &x.base.Blocks[i]
 		if out.block.Off != s.Off || out.block.Size != s.Len {
@@ -91,11 +96,24 @@ func (x *XZ) Pack(ctx context.Context, s Stretch) (Packed, error) {
 	}
 	var err error
 	if out.block != nil && len(s.Changed) == 0 && len(out.holes) == 0 {
-		out.raw, err = x.base.Raw(out.block)
+		raw := x.raws.Get().(*[]byte)
+		*raw = slices.Grow((*raw)[:0], int(out.block.PackedSize()))[:out.block.PackedSize()]
+		out.raw, err = raw, x.base.Raw(out.block, *raw)
 	} else {
-		out.parts, err = x.edit(out, out.holes)
+		out.parts, out.packer, err = x.edit(out, out.holes, s.Base)
 	}
 	return out, err
+}
+
+// Release implements [Releaser].
+func (s *xzStretch) Release() {
+	if s.raw != nil {
+		s.format.raws.Put(s.raw)
+	}
+	if s.packer != nil {
+		s.format.packers.Put(s.packer)
+	}
+	s.raw, s.parts, s.packer = nil, nil, nil
 }
 
 // within returns the parts of extents that are in n bytes at off.
@@ -110,13 +128,13 @@ func within(extents []layer.Extent, off, n int64) []layer.Extent {
 	return out
 }
 
-// edit packs a stretch but for its holes.
-func (x *XZ) edit(s *xzStretch, holes []layer.Extent) ([]xzPart, error) {
+// edit packs a stretch but for its holes. Old are the base's bytes, to which they are
+// written once more. The packer, which may be nil, holds what the parts consist of.
+func (x *XZ) edit(s *xzStretch, holes []layer.Extent, old []byte) ([]xzPart, *lzma2.Packer, error) {
 	if s.Data == nil && len(holes) == 0 {
-		return x.zeros.pack(x, s.Len), nil
+		return x.zeros.pack(x, s.Len), nil, nil
 	}
 	p := x.packers.Get().(*lzma2.Packer)
-	defer x.packers.Put(p)
 	data := s.Data
 	if data == nil {
 		data = make([]byte, s.Len)
@@ -125,17 +143,19 @@ func (x *XZ) edit(s *xzStretch, holes []layer.Extent) ([]xzPart, error) {
 	if s.block == nil {
 		parts = p.PackParts(data, spansOf(holes, s.Off))
 	} else {
-		old := make([]byte, s.Len)
-		copy(old, s.Base)
+		if old == nil {
+			old = make([]byte, s.Len)
+		}
 		var err error
 		parts, err = p.Replay(x.base.Data(s.block), lzma2.Edit{
 			Old: old, New: data, Changed: spansOf(s.Changed, s.Off), Holes: spansOf(holes, s.Off),
 		})
 		if err != nil {
-			return nil, fmt.Errorf("failed to edit the block at byte %d of the base image: %w", s.block.PackedOff, err)
+			x.packers.Put(p)
+			return nil, nil, fmt.Errorf("failed to edit the block at byte %d of the base image: %w", s.block.PackedOff, err)
 		}
 	}
-	return x.sums(parts, data), nil
+	return x.sums(parts, data), p, nil
 }
 
 // sums adds the checks of what parts unpack to.
@@ -210,13 +230,17 @@ func (s *xz) Take(r *Region) error {
 	switch {
 	case shared.raw != nil && len(r.Own) == 0:
 		s.writer.Block(shared.block.UnpaddedSize, r.Len)
-		_, err := s.Write(shared.raw)
+		_, err := s.Write(*shared.raw)
 		return err
 	case !covered(r.Own, shared.holes):
 		// The node differs where others don't.
 		var err error
-		if parts, err = s.format.edit(shared, union(shared.holes, r.Own)); err != nil {
+		var p *lzma2.Packer
+		if parts, p, err = s.format.edit(shared, union(shared.holes, r.Own), slices.Clone(shared.Base)); err != nil {
 			return err
+		}
+		if p != nil {
+			defer s.format.packers.Put(p)
 		}
 	}
 	return s.block(r, shared, parts)

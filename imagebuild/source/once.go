@@ -22,6 +22,14 @@ func (m *Image) ReadOnce(ctx context.Context, p []byte, off int64) (zero bool, e
 	return zero, nil
 }
 
+// DropCache frees the memory that decoded blocks take. They are decoded, or read from
+// where they were put aside, when they are asked for again.
+func (m *Image) DropCache() {
+	if c, ok := m.content.(*xzContent); ok {
+		c.cache.drop()
+	}
+}
+
 func (c *rawContent) readOnce(ctx context.Context, p []byte, off int64) (bool, error) {
 	if err := ctx.Err(); err != nil {
 		return false, err

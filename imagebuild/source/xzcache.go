@@ -6,6 +6,8 @@ import (
 	"errors"
 	"os"
 	"sync"
+
+	"github.com/piimg/piimg/imagebuild/hostfile"
 )
 
 // blockCache holds decoded blocks in a fixed number of buffers of equal size.
@@ -129,7 +131,7 @@ func (c *blockCache) buffer() []byte {
 	}
 	if c.made < c.n {
 		c.made++
-		return newBuffer(c.max)
+		return hostfile.NewBuffer(c.max)
 	}
 	if e := c.lru.Front(); e != nil {
 		b := c.lru.Remove(e).(*cachedBlock)
@@ -149,7 +151,7 @@ func (c *blockCache) release(b *cachedBlock) {
 	}
 	switch {
 	case c.closed:
-		freeBuffer(b.data[:c.max])
+		hostfile.FreeBuffer(b.data[:c.max])
 	case b.err != nil: // the next who asks tries anew
 		delete(c.blocks, b.i)
 		c.free = append(c.free, b.data[:c.max])
@@ -162,16 +164,32 @@ func (c *blockCache) release(b *cachedBlock) {
 	c.changed = make(chan struct{})
 }
 
+// drop frees the buffers that are not in use, and forgets what is in them.
+func (c *blockCache) drop() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for e := c.lru.Front(); e != nil; e = c.lru.Front() {
+		b := c.lru.Remove(e).(*cachedBlock)
+		delete(c.blocks, b.i)
+		c.free = append(c.free, b.data[:c.max])
+	}
+	for _, buf := range c.free {
+		hostfile.FreeBuffer(buf)
+	}
+	c.made -= len(c.free)
+	c.free = nil
+}
+
 // close frees the buffers that are not in use and makes acquire fail.
 func (c *blockCache) close() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.closed = true
 	for _, buf := range c.free {
-		freeBuffer(buf)
+		hostfile.FreeBuffer(buf)
 	}
 	for e := c.lru.Front(); e != nil; e = e.Next() {
-		freeBuffer(e.Value.(*cachedBlock).data[:c.max])
+		hostfile.FreeBuffer(e.Value.(*cachedBlock).data[:c.max])
 	}
 	c.free, c.blocks = nil, nil
 	c.lru.Init()
