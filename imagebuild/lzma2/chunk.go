@@ -14,11 +14,11 @@ func corrupt(format string, args ...any) error {
 
 // Chunk is a chunk of LZMA2 data.
 type Chunk struct {
-	Control  byte // its first byte
-	Unpacked int  // bytes that it unpacks to
-	Header   int  // bytes of its header
-	Packed   int  // bytes of its data
-	Props    byte // lc, lp and pb, if Control says that they are set
+	Unpacked int // bytes that it unpacks to
+
+	control byte // its first byte
+	packed  int  // bytes of its data
+	props   byte // lc, lp and pb, if control says that they are set
 }
 
 // Kinds of chunks, by their first byte. Compressed ones have the upper bits of
@@ -33,43 +33,41 @@ const (
 	controlDictReset = 0xe0 // and nothing points back any more
 )
 
-// ParseChunk parses the header of a chunk, of which it looks at no more than
-// [MaxChunkHeader] bytes. At the end marker ok is false.
-func ParseChunk(p []byte) (c Chunk, ok bool, err error) {
-	short := corrupt("a chunk is cut off")
-	if len(p) < 1 {
-		return c, false, short
-	}
-	c = Chunk{Control: p[0], Header: 3}
+// headerSize returns how many bytes the header of a chunk has that begins with
+// control.
+func headerSize(control byte) int {
 	switch {
-	case c.Control == controlEnd:
-		return c, false, nil
-	case c.Control > controlRaw && c.Control < controlLZMA:
-		return c, false, corrupt("unknown chunk %#02x", c.Control)
-	case c.Control >= controlProps:
-		c.Header = 6
-	case c.Control >= controlLZMA:
-		c.Header = 5
+	case control >= controlProps:
+		return 6
+	case control >= controlLZMA:
+		return 5
 	}
-	if len(p) < c.Header {
-		return c, false, short
-	}
-	c.Unpacked = int(p[1])<<8 + int(p[2]) + 1
-	c.Packed = c.Unpacked
-	if c.LZMA() {
-		c.Unpacked += int(c.Control&0x1f) << 16
-		c.Packed = int(p[3])<<8 + int(p[4]) + 1
-	}
-	if c.Header == 6 {
-		c.Props = p[5]
-	}
-	return c, true, nil
+	return 3
 }
 
-// LZMA reports whether the chunk is compressed.
-func (c *Chunk) LZMA() bool { return c.Control >= controlLZMA }
+// parseHeader parses the header of a chunk, of the length that [headerSize] says. The
+// end marker is none.
+func parseHeader(p []byte) (*Chunk, error) {
+	c := &Chunk{control: p[0]}
+	if c.control > controlRaw && !c.lzma() {
+		return nil, corrupt("unknown chunk %#02x", c.control)
+	}
+	c.Unpacked = int(p[1])<<8 + int(p[2]) + 1
+	c.packed = c.Unpacked
+	if c.lzma() {
+		c.Unpacked += int(c.control&0x1f) << 16
+		c.packed = int(p[3])<<8 + int(p[4]) + 1
+	}
+	if c.control >= controlProps {
+		c.props = p[5]
+	}
+	return c, nil
+}
+
+// lzma reports whether the chunk is compressed.
+func (c *Chunk) lzma() bool { return c.control >= controlLZMA }
 
 // dictReset reports whether nothing in or behind the chunk points back before it.
 func (c *Chunk) dictReset() bool {
-	return c.Control == controlRawReset || c.Control >= controlDictReset
+	return c.control == controlRawReset || c.control >= controlDictReset
 }

@@ -10,14 +10,14 @@ type Decoder struct {
 	hasProps  bool
 	needReset bool // the next compressed chunk has to begin with a new model
 	start     int  // where in the buffer the data was reset
-	symbols   []Symbol
+	symbols   []symbol
 	record    bool
 }
 
-// Symbol is a decision of who packed some data: Len bytes that are literals, if Dist
-// is 0, or else a copy of those Dist bytes before.
-type Symbol struct {
-	Dist, Len uint32
+// symbol is a decision of who packed some data: n bytes that are literals, if dist
+// is 0, or else a copy of those dist bytes before.
+type symbol struct {
+	dist, n uint32
 }
 
 // Reset prepares for the first chunk of a block.
@@ -25,15 +25,14 @@ func (d *Decoder) Reset() {
 	d.dict, d.hasProps, d.needReset, d.start = false, false, false, 0
 }
 
-// Decode decodes the chunk c, with the data in[:c.Packed], into dst from pos on.
-// dst[:pos] are the data of the chunks before, in reads on for at least [Slack]
-// bytes behind the chunk's data, whatever is there.
+// Decode decodes a chunk, with its data as [Chunks.Next] returned it, into dst from
+// pos on. dst[:pos] are the data of the chunks before.
 func (d *Decoder) Decode(dst []byte, pos int, c Chunk, in []byte) error {
 	d.symbols = d.symbols[:0]
 	if c.Unpacked > len(dst)-pos {
 		return corrupt("a chunk unpacks to %d bytes, where %d are left", c.Unpacked, len(dst)-pos)
 	}
-	if len(in) < c.Packed+Slack {
+	if len(in) < c.packed+slack {
 		return corrupt("a chunk is cut off")
 	}
 	if c.dictReset() {
@@ -42,25 +41,25 @@ func (d *Decoder) Decode(dst []byte, pos int, c Chunk, in []byte) error {
 	if !d.dict {
 		return corrupt("it does not begin with a new dictionary")
 	}
-	if !c.LZMA() {
-		copy(dst[pos:], in[:c.Packed])
+	if !c.lzma() {
+		copy(dst[pos:], in[:c.packed])
 		d.needReset = true
 		return nil
 	}
-	if c.Control >= controlProps {
-		if !d.m.setProps(c.Props) {
-			return corrupt("wrong properties %#02x", c.Props)
+	if c.control >= controlProps {
+		if !d.m.setProps(c.props) {
+			return corrupt("wrong properties %#02x", c.props)
 		}
 		d.hasProps = true
 	}
 	if !d.hasProps {
 		return corrupt("a chunk comes before its properties")
 	}
-	if c.Control >= controlState {
+	if c.control >= controlState {
 		d.m.reset()
 	}
 	d.needReset = false
-	return d.lzma(dst[:pos+c.Unpacked], pos, in, c.Packed)
+	return d.lzma(dst[:pos+c.Unpacked], pos, in, c.packed)
 }
 
 // tree decodes bits of a symbol, the highest first. The sizes of probs and the
@@ -297,16 +296,16 @@ func (d *Decoder) lzma(dst []byte, pos int, in []byte, packed int) error {
 		}
 		if record {
 			if literals > 0 {
-				d.symbols = append(d.symbols, Symbol{0, literals})
+				d.symbols = append(d.symbols, symbol{0, literals})
 			}
-			d.symbols = append(d.symbols, Symbol{rep0, n})
+			d.symbols = append(d.symbols, symbol{rep0, n})
 		}
 		literals = 0
 		copyMatch(dst, pos, int(rep0), int(n))
 		pos += int(n)
 	}
 	if record && literals > 0 {
-		d.symbols = append(d.symbols, Symbol{0, literals})
+		d.symbols = append(d.symbols, symbol{0, literals})
 	}
 	m.state, m.rep[0] = state, rep0
 	if ip != packed || code != 0 {

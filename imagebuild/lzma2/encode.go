@@ -2,13 +2,13 @@ package lzma2
 
 import "math/bits"
 
-// DefaultProps are lc=3, lp=0, pb=2: xz's own, unless it is told others.
-const DefaultProps = (2*5+0)*9 + 3
+// defaultProps are lc=3, lp=0, pb=2: xz's own, unless it is told others.
+const defaultProps = (2*5+0)*9 + 3
 
-// Encoder writes the chunks of a block, or of a part of one, whose data is in a flat
+// encoder writes the chunks of a block, or of a part of one, whose data is in a flat
 // buffer. It decides nothing: who uses it says which bytes are literals and which
 // are matches.
-type Encoder struct {
+type encoder struct {
 	rc    rangeEncoder
 	m     model
 	data  []byte // the whole block
@@ -29,7 +29,7 @@ const (
 
 // begin starts at offset pos of data, which is a block's. The chunks that it writes
 // may stand behind any others of that block, or begin it, if they are to be the first.
-func (e *Encoder) begin(data []byte, pos int, props byte, first bool) {
+func (e *encoder) begin(data []byte, pos int, props byte, first bool) {
 	e.data, e.pos = data, pos
 	e.m.setProps(props)
 	e.reset = resetProps
@@ -39,16 +39,16 @@ func (e *Encoder) begin(data []byte, pos int, props byte, first bool) {
 }
 
 // clear forgets the chunks that were written.
-func (e *Encoder) clear() { e.rc.out, e.open = e.rc.out[:0], false }
+func (e *encoder) clear() { e.rc.out, e.open = e.rc.out[:0], false }
 
 // keep appends a chunk that was there before.
-func (e *Encoder) keep(header, data []byte) {
+func (e *encoder) keep(header, data []byte) {
 	e.rc.out = append(append(e.rc.out, header...), data...)
 }
 
 // goOn goes on at offset pos of data, behind chunks that were kept, with all that a
 // decoder knows that has decoded them. Props are used if it has met none.
-func (e *Encoder) goOn(data []byte, pos int, d *Decoder, props byte) {
+func (e *encoder) goOn(data []byte, pos int, d *Decoder, props byte) {
 	e.data, e.pos = data, pos
 	e.m = d.m
 	if !d.hasProps {
@@ -68,23 +68,23 @@ func (e *Encoder) goOn(data []byte, pos int, d *Decoder, props byte) {
 
 // finish ends the present chunk and returns all chunks that were written since they
 // were cleared, without an end marker. They are valid until more are.
-func (e *Encoder) finish() []byte {
+func (e *encoder) finish() []byte {
 	e.closeChunk()
 	return e.rc.out
 }
 
 // openChunk begins a compressed chunk, unless there is one with room for a symbol.
-func (e *Encoder) openChunk() {
+func (e *encoder) openChunk() {
 	const longestSymbol = 20
 	if e.open {
-		packed := len(e.rc.out) - e.head - MaxChunkHeader + e.rc.pending()
-		if packed <= MaxChunkData-longestSymbol && e.pos-e.chunk <= maxChunkUnpacks-maxMatch {
+		packed := len(e.rc.out) - e.head - maxChunkHeader + e.rc.pending()
+		if packed <= maxChunkData-longestSymbol && e.pos-e.chunk <= maxChunkUnpacks-maxMatch {
 			return
 		}
 		e.closeChunk()
 	}
 	e.chunk, e.head, e.open = e.pos, len(e.rc.out), true
-	e.rc.out = append(e.rc.out, make([]byte, MaxChunkHeader)...)
+	e.rc.out = append(e.rc.out, make([]byte, maxChunkHeader)...)
 	if e.reset >= resetState {
 		e.m.reset()
 	}
@@ -93,13 +93,13 @@ func (e *Encoder) openChunk() {
 
 // closeChunk ends the present chunk. If its data packs to no less, it is written
 // as it is.
-func (e *Encoder) closeChunk() {
+func (e *encoder) closeChunk() {
 	if !e.open {
 		return
 	}
 	e.open = false
 	e.rc.end()
-	begin := e.head + MaxChunkHeader
+	begin := e.head + maxChunkHeader
 	packed, unpacked := len(e.rc.out)-begin, e.pos-e.chunk
 	if packed >= unpacked {
 		e.rc.out = e.rc.out[:e.head]
@@ -118,9 +118,9 @@ func (e *Encoder) closeChunk() {
 }
 
 // writeRaw appends chunks that are not compressed.
-func (e *Encoder) writeRaw(p []byte) {
+func (e *encoder) writeRaw(p []byte) {
 	for len(p) > 0 {
-		n := min(len(p), MaxChunkData)
+		n := min(len(p), maxChunkData)
 		control := byte(controlRaw)
 		switch e.reset {
 		case resetDict:
@@ -135,22 +135,22 @@ func (e *Encoder) writeRaw(p []byte) {
 }
 
 // raw writes the next n bytes of the data without compressing them.
-func (e *Encoder) raw(n int) {
+func (e *encoder) raw(n int) {
 	e.closeChunk()
 	e.writeRaw(e.data[e.pos : e.pos+n])
 	e.pos += n
 }
 
-func (e *Encoder) posState() uint32 { return uint32(e.pos) & (1<<e.m.pb - 1) & (posStatesMax - 1) }
+func (e *encoder) posState() uint32 { return uint32(e.pos) & (1<<e.m.pb - 1) & (posStatesMax - 1) }
 
 // literals encodes the next n bytes of the data as they are.
-func (e *Encoder) literals(n int) {
+func (e *encoder) literals(n int) {
 	for range n {
 		e.literal()
 	}
 }
 
-func (e *Encoder) literal() {
+func (e *encoder) literal() {
 	e.openChunk()
 	m := &e.m
 	e.rc.bit(&m.isMatch[m.state][e.posState()], 0)
@@ -186,7 +186,7 @@ func (e *Encoder) literal() {
 
 // single encodes the next byte of the data, which is the one dist bytes before: by
 // that, if it is the last distance.
-func (e *Encoder) single(dist uint32) {
+func (e *encoder) single(dist uint32) {
 	e.openChunk()
 	m := &e.m
 	if m.rep[0] != dist {
@@ -203,7 +203,7 @@ func (e *Encoder) single(dist uint32) {
 
 // match encodes the next n bytes of the data, minMatch to maxMatch, as those dist
 // bytes before.
-func (e *Encoder) match(dist uint32, n int) {
+func (e *encoder) match(dist uint32, n int) {
 	e.openChunk()
 	m := &e.m
 	posState := e.posState()
@@ -241,7 +241,7 @@ func (e *Encoder) match(dist uint32, n int) {
 	e.pos += n
 }
 
-func (e *Encoder) length(l *lenModel, posState, n uint32) {
+func (e *encoder) length(l *lenModel, posState, n uint32) {
 	n -= minMatch
 	switch {
 	case n < lowSymbols:
@@ -268,7 +268,7 @@ func slotOf(dist uint32) uint32 {
 }
 
 // distance encodes a distance, less 1, of a match of n bytes.
-func (e *Encoder) distance(dist, n uint32) {
+func (e *encoder) distance(dist, n uint32) {
 	m := &e.m
 	slot := slotOf(dist)
 	e.rc.tree(m.posSlot[lenState(n)][:], posSlots, slot)

@@ -6,7 +6,7 @@
 // which gives every bit its probability and learns from every bit. A chunk may begin
 // with a new model, and with new data to which nothing points back.
 //
-// [Decoder] decodes chunks into one flat buffer. [Encoder] writes them. [Replay]
+// [Decoder] decodes chunks into one flat buffer. An encoder writes them. [Packer.Replay]
 // makes the chunks for data of which only a little differs from what a block holds:
 // it takes the decisions (literals, matches) of whoever packed the block and encodes
 // them anew, and decides itself only where the data changed. That costs about as much
@@ -38,15 +38,15 @@ const (
 
 // Sizes of the parts of a chunk, in bytes.
 const (
-	// MaxChunkHeader is the longest header of a chunk.
-	MaxChunkHeader = 6
-	// MaxChunkData is the most data in a chunk, packed or not compressed.
-	MaxChunkData    = 1 << 16
+	// maxChunkHeader is the longest header of a chunk.
+	maxChunkHeader = 6
+	// maxChunkData is the most data in a chunk, packed or not compressed.
+	maxChunkData    = 1 << 16
 	maxChunkUnpacks = 1 << 21
-	// Slack is how many bytes must be readable behind the data of a chunk that is
+	// slack is how many bytes must be readable behind the data of a chunk that is
 	// decoded: the decoder looks for the end between symbols only. The longest
 	// symbol takes 20 bytes.
-	Slack = 32
+	slack = 32
 )
 
 // lenModel has the probabilities of lengths.

@@ -8,7 +8,7 @@ type parser struct {
 }
 
 // parse encodes e.data[e.pos:end] with matches that point back no farther than start.
-func (p *parser) parse(e *Encoder, start, end int) {
+func (p *parser) parse(e *encoder, start, end int) {
 	p.reset(e.data[:end], start)
 	for pos := start; pos < e.pos; pos++ { // so that it can be pointed to
 		p.insert(pos)
@@ -43,7 +43,7 @@ func (p *parser) parse(e *Encoder, start, end int) {
 
 // choose returns what is best to be encoded at e.pos, as far as can be told from
 // what was found there; less than minMatch bytes mean a literal.
-func (p *parser) choose(e *Encoder) match {
+func (p *parser) choose(e *encoder) match {
 	rep := p.longestRep(e)
 	if rep.n >= niceMatch {
 		return rep
@@ -69,7 +69,7 @@ func (p *parser) choose(e *Encoder) match {
 }
 
 // better reports whether a literal, and what was found behind it, is better than m.
-func (p *parser) better(e *Encoder, m match) bool {
+func (p *parser) better(e *encoder, m match) bool {
 	if len(p.next) > 0 {
 		n := p.next[len(p.next)-1]
 		switch {
@@ -97,7 +97,7 @@ func (p *parser) better(e *Encoder, m match) bool {
 func muchFarther(near, far int) bool { return far>>7 > near }
 
 // literal encodes one byte, by the last distance if that gives it.
-func (p *parser) literal(e *Encoder) {
+func (p *parser) literal(e *encoder) {
 	if at := e.pos - int(e.m.rep[0]); at >= p.start && e.data[at] == e.data[e.pos] {
 		e.single(e.m.rep[0])
 		return
@@ -106,7 +106,7 @@ func (p *parser) literal(e *Encoder) {
 }
 
 // longestRep returns the longest match by one of the last distances.
-func (p *parser) longestRep(e *Encoder) match {
+func (p *parser) longestRep(e *encoder) match {
 	best := match{rep: true}
 	limit := min(len(p.data)-e.pos, maxMatch)
 	for _, d := range e.m.rep {

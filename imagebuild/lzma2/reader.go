@@ -9,7 +9,7 @@ import (
 // pieces.
 type Chunks struct {
 	r    io.Reader
-	buf  [MaxChunkHeader + MaxChunkData + Slack]byte
+	buf  [maxChunkHeader + maxChunkData + slack]byte
 	n    int // bytes of buf that were read and not yet used
 	size int64
 }
@@ -20,7 +20,7 @@ func (r *Chunks) Reset(in io.Reader) { r.r, r.n, r.size = in, 0, 0 }
 // Size returns how many bytes have been read, in headers, data and the end marker.
 func (r *Chunks) Size() int64 { return r.size }
 
-// Next returns the next chunk, its header, and its data with Slack bytes behind it,
+// Next returns the next chunk, its header, and its data as [Decoder.Decode] takes it,
 // all valid until the next call. At the end marker the chunk is nil.
 func (r *Chunks) Next() (c *Chunk, header, data []byte, err error) {
 	if err := r.read(1); err != nil {
@@ -30,25 +30,19 @@ func (r *Chunks) Next() (c *Chunk, header, data []byte, err error) {
 		r.n = 0
 		return nil, nil, nil, nil
 	}
-	want := 3
-	switch {
-	case r.buf[0] >= controlProps:
-		want = 6
-	case r.buf[0] >= controlLZMA:
-		want = 5
-	}
-	if err := r.read(want); err != nil {
+	size := headerSize(r.buf[0])
+	if err := r.read(size); err != nil {
 		return nil, nil, nil, err
 	}
-	chunk, _, err := ParseChunk(r.buf[:want])
-	if err != nil {
+	if c, err = parseHeader(r.buf[:size]); err != nil {
 		return nil, nil, nil, err
 	}
-	if err := r.read(want + chunk.Packed); err != nil {
+	end := size + c.packed
+	if err := r.read(end); err != nil {
 		return nil, nil, nil, err
 	}
 	r.n = 0
-	return &chunk, r.buf[:want], r.buf[want : want+chunk.Packed+Slack], nil
+	return c, r.buf[:size], r.buf[size : end+slack], nil
 }
 
 // read sees to it that there are n bytes in buf.

@@ -35,7 +35,7 @@ type Edit struct {
 // one. It is not safe for use by several goroutines at once; the zero value is ready.
 type Packer struct {
 	dec Decoder
-	enc Encoder
+	enc encoder
 	par parser
 	in  Chunks
 }
@@ -47,7 +47,7 @@ type Packer struct {
 // they are the first, at least one byte before from.
 func (p *Packer) Pack(data []byte, from int, first bool) []byte {
 	p.enc.clear()
-	p.enc.begin(data, from, DefaultProps, first)
+	p.enc.begin(data, from, defaultProps, first)
 	p.par.parse(&p.enc, from, len(data))
 	return slices.Clone(p.enc.finish())
 }
@@ -172,11 +172,11 @@ func (r *replay) run(in *Chunks) error {
 		}
 		switch {
 		case !r.live:
-			r.enc.keep(header, data[:c.Packed])
+			r.enc.keep(header, data[:c.packed])
 			r.pos = end
 		case r.restart:
 			r.parse(end)
-		case !c.LZMA():
+		case !c.lzma():
 			r.raw(done, c.Unpacked)
 		default:
 			r.symbols(done)
@@ -208,11 +208,11 @@ func (r *replay) done() []Part {
 
 // goLive begins to encode, behind chunks that were kept; c is the next old one.
 func (r *replay) goLive(pos int, c *Chunk) {
-	r.live, r.props = true, DefaultProps
+	r.live, r.props = true, defaultProps
 	if r.dec.hasProps {
 		r.props = r.dec.m.props()
-	} else if c != nil && c.Control >= controlProps && new(model).setProps(c.Props) {
-		r.props = c.Props
+	} else if c != nil && c.control >= controlProps && new(model).setProps(c.props) {
+		r.props = c.props
 	}
 	r.enc.goOn(r.New, pos, &r.dec, r.props)
 	r.pos = pos
@@ -272,9 +272,9 @@ func (r *replay) cut(end int) {
 // symbols encodes the decisions of the chunk at offset from once more.
 func (r *replay) symbols(from int) {
 	for _, s := range r.dec.symbols {
-		to := from + int(s.Len)
+		to := from + int(s.n)
 		for p := max(from, r.pos); p < to; p = max(p, r.pos) {
-			p = r.symbol(p, to, s.Dist)
+			p = r.symbol(p, to, s.dist)
 		}
 		from = to
 	}
