@@ -40,7 +40,7 @@ func inOrder[T any](ctx context.Context, n, jobs int, produce func(ctx context.C
 	var wg sync.WaitGroup
 	wg.Go(func() {
 		defer close(queue)
-		for i := range n {
+		for i := 0; i < n && ctx.Err() == nil; i++ { // select alone would not mind
 			c := make(chan result, 1)
 			select {
 			case queue <- c:

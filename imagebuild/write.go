@@ -82,9 +82,10 @@ func (p *pass) run(ctx context.Context, progress func(done, total int64)) error 
 		perRegion[i], changed = cut(changed, r.Off+r.Len)
 	}
 	produce := func(ctx context.Context, i int) (out packed, err error) {
-		out.buf = spare.get()
-		out.Stretch, err = p.read(ctx, regions[i], perRegion[i], out.buf)
-		if err == nil {
+		if out.buf, err = spare.get(ctx); err != nil {
+			return out, err
+		}
+		if out.Stretch, err = p.read(ctx, regions[i], perRegion[i], out.buf); err == nil {
 			p.tallies.Take(out.Off, out.Len, out.Data)
 			out.packed, err = p.format.Pack(ctx, out.Stretch)
 		}
@@ -173,37 +174,50 @@ func (b *buffers) shared(n int64) []byte {
 	return b.b[:n]
 }
 
-// spare holds the buffers that are free: as many as there are regions at work.
-type spare chan *buffers
+// spare holds the buffers for as many regions as there are at work.
+type spare struct {
+	all  []*buffers
+	idle chan *buffers
+}
 
-func newSpare(n int, regions []layer.Extent) spare {
+func newSpare(n int, regions []layer.Extent) *spare {
 	var size int64
 	for _, r := range regions {
 		size = max(size, r.Len)
 	}
-	s := make(spare, n)
+	s := &spare{idle: make(chan *buffers, n)}
 	for range n {
-		s <- &buffers{size: int(size)}
+		b := &buffers{size: int(size)}
+		s.all = append(s.all, b)
+		s.idle <- b
 	}
 	return s
 }
 
-func (s spare) get() *buffers { return <-s }
+// get waits for buffers that are not in use: after an error there may never be any,
+// since what has failed does not give its own back.
+func (s *spare) get(ctx context.Context) (*buffers, error) {
+	select {
+	case b := <-s.idle:
+		return b, nil
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
 
 // put takes buffers back. Few regions have changes that nodes share: what they take is
 // freed.
-func (s spare) put(b *buffers) {
+func (s *spare) put(b *buffers) {
 	if b.b != nil {
 		hostfile.FreeBuffer(b.b)
 		b.b = nil
 	}
-	s <- b
+	s.idle <- b
 }
 
-// free frees the buffers that are not in use.
-func (s spare) free() {
-	for len(s) > 0 {
-		b := <-s
+// free frees all buffers, of which none may be in use any more.
+func (s *spare) free() {
+	for _, b := range s.all {
 		if b.a != nil {
 			hostfile.FreeBuffer(b.a)
 		}
