@@ -72,7 +72,7 @@ func (in *inode) blockXattrs() ([]xattr, *buffer, error) {
 	}
 	le := binary.LittleEndian
 	if m, n := le.Uint32(b.data), le.Uint32(b.data[xattrBlocks:]); m != xattrMagic || n != 1 {
-		return nil, nil, corrupt("extended attributes", in.ino, blk, "magic number %#08x and %d blocks, not %#08x and 1", m, n, xattrMagic)
+		return nil, nil, corrupt("extended attributes", in.ino, blk, "magic number %#08x and %d blocks, not %#08x and 1", m, n, uint32(xattrMagic))
 	}
 	if le.Uint32(b.data[xattrRefs:]) == 0 {
 		return nil, nil, corrupt("extended attributes", in.ino, blk, "no inode refers to them, by their count")

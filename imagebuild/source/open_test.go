@@ -407,7 +407,7 @@ func TestZip64Large(t *testing.T) {
 		t.Skip("set PIIMG_LARGE_TESTS to unpack 5 GiB")
 	}
 	t.Parallel()
-	const size = 5 << 30
+	const size = int64(5 << 30)
 	path := filepath.Join(t.TempDir(), "large.zip")
 	f, err := os.Create(path)
 	if err != nil {
@@ -420,7 +420,7 @@ func TestZip64Large(t *testing.T) {
 	}
 	block := make([]byte, 1<<20)
 	copy(block[510:], "\x55\xaa")
-	for range size / len(block) {
+	for range size / int64(len(block)) {
 		if _, err := w.Write(block); err != nil {
 			t.Fatal(err)
 		}
