@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"path"
 	"path/filepath"
 	"strings"
 	"time"
@@ -242,11 +243,16 @@ func locate(l *layer.Layer) (partitions, error) {
 }
 
 // baseName is the base image's file name as the user knows it.
-func (p *prepared) baseName() string {
-	if u := p.config.Image.URL; u != "" {
-		return u[strings.LastIndexByte(u, '/')+1:]
+func (p *prepared) baseName() string { return imageName(p.config.Image) }
+
+// imageName leaves out what stands behind the ? of an address: that may be the key to
+// a download, and the name is told to whoever has an image or a manifest.
+func imageName(im nodes.Image) string {
+	if im.URL == "" {
+		return filepath.Base(im.Path)
 	}
-	return filepath.Base(p.config.Image.Path)
+	address, _, _ := strings.Cut(im.URL, "?")
+	return path.Base(address)
 }
 
 func (p *prepared) close() error {
