@@ -3,6 +3,7 @@ package source
 import (
 	"context"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -130,7 +131,10 @@ func (c *zstdContent) load(ctx context.Context, i int, buf []byte, _ bool) error
 		return err
 	}
 	out, err := c.dec.DecodeAll(packed, buf[:0:len(buf)])
-	if err == nil && len(out) != len(buf) {
+	switch {
+	case errors.Is(err, zstd.ErrDecoderSizeExceeded):
+		err = fmt.Errorf("it unpacks to more than %d bytes", len(buf))
+	case err == nil && len(out) != len(buf):
 		err = fmt.Errorf("it unpacks to %d bytes instead of %d", len(out), len(buf))
 	}
 	if err != nil {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/binary"
+	"fmt"
 	"os"
 	"strings"
 	"testing"
@@ -11,7 +12,8 @@ import (
 	"github.com/piimg/piimg/imagebuild/source/internal/imgtest"
 )
 
-// seekable packs an image as frames of frame bytes, with a seek table.
+// seekable packs an image as frames of frame bytes, with a seek table. With checksums
+// in it, the frames also state what they unpack to.
 func seekable(t *testing.T, img []byte, frame int, checksums bool) []byte {
 	t.Helper()
 	le := binary.LittleEndian
@@ -19,7 +21,11 @@ func seekable(t *testing.T, img []byte, frame int, checksums bool) []byte {
 	n, flags := 0, byte(0)
 	for off := 0; off < len(img); off += frame {
 		p := img[off:min(off+frame, len(img))]
-		packed := imgtest.Pipe(t, p, "zstd", "-c", "-q", "--check")
+		args := []string{"-c", "-q", "--check"}
+		if checksums {
+			args = append(args, fmt.Sprintf("--stream-size=%d", len(p)))
+		}
+		packed := imgtest.Pipe(t, p, "zstd", args...)
 		file = append(file, packed...)
 		table = le.AppendUint32(le.AppendUint32(table, uint32(len(packed))), uint32(len(p)))
 		if checksums {
@@ -79,10 +85,13 @@ func TestSeekable(t *testing.T) {
 		compare(t, m, img)
 	}
 	// One that lies about what is in a frame is found out.
-	bad := bytes.Clone(file)
-	bad[len(bad)-9-11*8+4]--
-	if err := readAll(imgtest.Write(t, "a.img.zst", bad), Options{}); err == nil || !strings.Contains(err.Error(), "frame 0 at byte 0") {
-		t.Errorf("a wrong table: error is %v", err)
+	for entry, checksums := range map[int]bool{8: false, 12: true} {
+		bad := seekable(t, img, 100_000, checksums)
+		bad[len(bad)-9-11*entry+4]--
+		err := readAll(imgtest.Write(t, "a.img.zst", bad), Options{})
+		if err == nil || !strings.Contains(err.Error(), "frame 0 at byte 0") {
+			t.Errorf("a wrong table: error is %v", err)
+		}
 	}
 }
 
