@@ -162,7 +162,7 @@ func (b *batch) build(ctx context.Context) (_ []madeNode, err error) {
 	if err != nil {
 		return nil, KindPlan.as(err)
 	}
-	if err := checkSpace(b.used, outputs, b.left, b.o.Out); err != nil {
+	if err := b.checkSpace(outputs); err != nil {
 		return nil, KindOutput.as(err)
 	}
 	made, err := b.write(ctx, outputs)

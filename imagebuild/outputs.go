@@ -125,29 +125,3 @@ func nodeOf(ctx context.Context, path string, o Options) (hostname string, err e
 	}
 	return facts.Node.Hostname, nil
 }
-
-// checkSpace compares the room that the images will take with what is free.
-// Used is what the base's file systems use: the rest becomes holes. Outputs are those
-// of the next nodes of the left ones, and the others are taken to be like them.
-func checkSpace(used int64, outputs []*output, left int, dir string) error {
-	free, err := sink.Free(dir)
-	if err != nil {
-		return err
-	}
-	var own int64
-	for _, out := range outputs {
-		own += changed(out.layer)
-	}
-	if need := used*int64(left) + own/int64(len(outputs))*int64(left); need > free {
-		return &sink.SpaceError{Dir: dir, Need: need, Free: free}
-	}
-	return nil
-}
-
-// changed returns how many bytes a layer itself changes.
-func changed(l *layer.Layer) (n int64) {
-	for _, e := range l.Extents() {
-		n += e.Len
-	}
-	return n
-}

@@ -87,6 +87,9 @@ func TestRawClones(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
+			if !(Raw{Base: flat}).Clones(filepath.Join(dir, "node.img")) {
+				t.Error("cloning is said not to work")
+			}
 			before := used(t, dir)
 
 			// All nodes share a change, which zeroes bytes as well, and each has its own;

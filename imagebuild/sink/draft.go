@@ -93,13 +93,19 @@ func (d *draft) Abort() {
 
 // failed names the image and, where the disk is full, the remedy. Nil stays nil.
 func (d *draft) failed(err error) error {
-	switch {
-	case err == nil:
-		return nil
-	case isNoSpace(err):
-		err = &SpaceError{Dir: filepath.Dir(final(d.final)), Err: err}
-	case errors.Is(err, os.ErrClosed):
+	if errors.Is(err, os.ErrClosed) {
 		return fmt.Errorf("%s: written to after it was given up", d.final)
 	}
-	return fmt.Errorf("failed to write %s: %w", final(d.final), err)
+	return writeFailed(d.final, err)
+}
+
+// writeFailed names the file and, where the disk is full, the remedy. Nil stays nil.
+func writeFailed(path string, err error) error {
+	if err == nil {
+		return nil
+	}
+	if isNoSpace(err) {
+		err = &SpaceError{Dir: filepath.Dir(final(path)), Err: err}
+	}
+	return fmt.Errorf("failed to write %s: %w", final(path), err)
 }

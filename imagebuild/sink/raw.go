@@ -31,6 +31,20 @@ type Raw struct {
 // Name implements [Format].
 func (Raw) Name() string { return "img" }
 
+// Clones reports whether images in the folder of path begin as clones of the base, so
+// that they take no room but for what differs. It makes a file there, and removes it.
+func (f Raw) Clones(path string) bool {
+	if f.Base == nil {
+		return false
+	}
+	d, err := createDraft(path)
+	if err != nil {
+		return false
+	}
+	defer d.Abort()
+	return hostfile.Clone(d.file, f.Base) == nil
+}
+
 // rawChanges is what all nodes have changed in a stretch of the base.
 type rawChanges []layer.Extent
 

@@ -113,7 +113,7 @@ func WriteFile(path string, content []byte, mode fs.FileMode) (err error) {
 		if err != nil {
 			_ = f.Close()
 			_ = os.Remove(f.Name())
-			err = fmt.Errorf("failed to write %s: %w", path, err)
+			err = writeFailed(path, err)
 		}
 	}()
 	if err := f.Chmod(mode); err != nil {

@@ -1,0 +1,53 @@
+package imagebuild
+
+import (
+	"errors"
+	"os"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/piimg/piimg/imagebuild/sink"
+)
+
+// What fits on a disk is written to it, and what doesn't is refused and leaves nothing
+// there: before the first byte is written, or when the disk is full.
+func TestBuildRoom(t *testing.T) {
+	for _, c := range []struct {
+		format, room string
+		fits         bool
+	}{
+		{FormatImg, "16m", false}, {FormatXZ, "4m", true}, {FormatZst, "4m", true},
+		{FormatXZ, "256k", false}, {FormatZst, "256k", false},
+		{FormatXZ, "400k", false}, // more than room says, and less than is needed
+	} {
+		t.Run(c.format+" "+c.room, func(t *testing.T) {
+			o := project(t, "stretch")
+			o.Format = c.format
+			if err := os.Mkdir(o.Out, 0o755); err != nil {
+				t.Fatal(err)
+			}
+			if err := unix.Mount("tmpfs", o.Out, "tmpfs", 0, "size="+c.room); err != nil {
+				if os.Getenv("CI") == "true" {
+					t.Fatalf("CI must be able to mount a small tmpfs: %v", err)
+				}
+				t.Skipf("a small tmpfs is needed, which takes root: %v", err)
+			}
+			defer unix.Unmount(o.Out, unix.MNT_DETACH)
+			_, err := Build(t.Context(), o)
+			if c.fits {
+				if err != nil {
+					t.Fatal(err)
+				}
+				return
+			}
+			var full *sink.SpaceError
+			if !errors.As(err, &full) || full.Dir != o.Out || KindOf(err) != KindOutput {
+				t.Errorf("got %v, want a SpaceError for %s", err, o.Out)
+			}
+			if left, err := os.ReadDir(o.Out); err != nil || len(left) > 0 {
+				t.Errorf("left behind: %v, %v", left, err)
+			}
+		})
+	}
+}
