@@ -42,7 +42,8 @@ func (r *VerifyReport) Clean() bool { return len(r.Problems) == 0 }
 // file with SHA256SUMS; every image, packed and unpacked, with manifest.json, and with
 // its block map; and in every image it checks the file systems as [Check] does and
 // finds every edit that the manifest names: content, mode, owner, target, absence. Of
-// secret content it is found that it is there.
+// secret content it is found that it is there. An image that the manifest does not
+// have is a problem, too.
 //
 // What is wrong is in the report. The error says that the folder cannot be read.
 func Verify(ctx context.Context, dir string, o Options) (*VerifyReport, error) {
@@ -56,6 +57,7 @@ func Verify(ctx context.Context, dir string, o Options) (*VerifyReport, error) {
 	v := &verifier{dir: dir, o: o, report: &VerifyReport{Dir: dir, Problems: []Problem{}}, sums: map[string]string{}, plain: map[string]bool{}}
 	v.readSums()
 	v.readManifest()
+	v.strangers()
 	if err := v.files(ctx); err != nil {
 		return nil, err
 	}
@@ -167,6 +169,29 @@ func (v *verifier) listed(name, sum string) {
 		v.problem(name, "%s does not have it", sink.SumsName)
 	case sum != "" && have != sum:
 		v.problem(name, "%s has the sha256 %s, and %s has %s", sink.SumsName, have, manifest.Name, sum)
+	}
+}
+
+// strangers finds the images in the folder that the manifest does not have: those of
+// other inputs, to which nothing else in the folder has to belong.
+func (v *verifier) strangers() {
+	if v.manifest == nil {
+		return
+	}
+	known := map[string]bool{}
+	for _, n := range v.manifest.Nodes {
+		for _, i := range n.Images {
+			known[i.Name] = true
+		}
+	}
+	entries, err := os.ReadDir(v.dir)
+	if err != nil {
+		v.problem(".", "%v", err)
+	}
+	for _, e := range entries {
+		if _, packing, _ := strings.Cut(e.Name(), "."); slices.Contains(Formats(), packing) && !known[e.Name()] {
+			v.problem(e.Name(), "%s does not have it: it is of another build, and was not verified", manifest.Name)
+		}
 	}
 }
 

@@ -163,6 +163,9 @@ func TestVerifyDamagedFolders(t *testing.T) {
 		{func(dir string) error { return os.Truncate(filepath.Join(dir, "manifest.json"), 300) }, "manifest.json: not a manifest"},
 		{func(dir string) error { return os.Truncate(filepath.Join(dir, "SHA256SUMS"), 100) }, "blathers.img.bmap: SHA256SUMS does not have it"},
 		{func(dir string) error { return os.RemoveAll(filepath.Join(dir, "blathers.img")) }, "blathers.img: it is not there"},
+		{func(dir string) error {
+			return os.WriteFile(filepath.Join(dir, "blathers.img.xz"), []byte("of another build"), 0o600)
+		}, "blathers.img.xz: manifest.json does not have it"},
 	} {
 		dir := t.TempDir()
 		run(t, "cp", "-r", "--reflink=auto", o.Out+"/.", dir)

@@ -17,7 +17,8 @@ func (a *app) verifyCommand() *cobra.Command {
 SHA256SUMS; every image, packed and unpacked, with manifest.json, and with its block
 map; and in every image it checks the file systems, as check does, and finds every
 edit that the manifest names: content, mode, owner, target, absence. Of secrets it
-is found that they are there. Neither nodes.yaml nor the secrets are needed.
+is found that they are there. An image that the manifest does not have, such as one
+of an older nodes.yaml, is a problem, too. Neither nodes.yaml nor the secrets are needed.
 
 All problems are printed, one a line. The exit code is 0 if there are none, and 7
 otherwise. Nothing is changed; what has to be unpacked goes to the cache folder, and
