@@ -113,8 +113,18 @@ func (a *against) node(ctx context.Context, hostname string, l *layer.Layer, mad
 	if err != nil {
 		return nil, fmt.Errorf("--check-against: %w", err)
 	}
-	if len(lines) == 0 && old.node != nil {
+	switch {
+	case len(lines) > 0:
+	case old.node != nil:
 		lines = []string{fmt.Sprintf("the same as %s, which is not what %s says of it", old.paths[0], manifest.Name)}
+	case filepath.Base(old.paths[0]) == name:
+		sum, _, err := hashFile(ctx, old.paths[0])
+		if err != nil {
+			return nil, fmt.Errorf("--check-against: %w", err)
+		}
+		if sum != hex.EncodeToString(made.image.SHA256[:]) {
+			lines = []string{packedDifferently}
+		}
 	}
 	for i := range lines {
 		lines[i] = name + ": " + lines[i]
@@ -145,12 +155,14 @@ func (a *against) files(hostname string) (e earlier) {
 	return e
 }
 
+const packedDifferently = "unpacked it is the same, and packed differently"
+
 // sameImage compares the files of an image whose unpacked bytes are the same.
 func sameImage(n *manifest.Node, made madeNode) (lines []string) {
 	is := manifestFile(made.image)
 	for _, i := range n.Images {
 		if i.Name == is.Name && i.File != is {
-			lines = append(lines, is.Name+": unpacked it is the same, and packed differently")
+			lines = append(lines, is.Name+": "+packedDifferently)
 		}
 	}
 	if n.Map != manifestFile(made.blockMap) {

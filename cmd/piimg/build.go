@@ -37,7 +37,8 @@ same bytes. Files get the base image's time, or that of SOURCE_DATE_EPOCH.
 
 With --check-against DIR, the folder of an earlier build or only the manifest.json of
 one, build fails and publishes nothing if any byte differs, and says in which file of
-which partition, if the earlier image is there: with exit code 7.
+which partition, if the earlier image is there: with exit code 7. A manifest is taken
+at its word; verify compares the images with it.
 
 Several machines make the images of a large cluster with --shard I/N: the I-th of
 N slices, whose files together are those of one build. The secrets must be there.
