@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"github.com/piimg/piimg/imagebuild/hostfile"
 	"github.com/piimg/piimg/imagebuild/layer"
 	"github.com/piimg/piimg/imagebuild/manifest"
 	"github.com/piimg/piimg/imagebuild/source"
@@ -42,7 +43,7 @@ func openEarlier(dir string) (*earlierBuild, error) {
 		return nil, fmt.Errorf("--check-against: %s is no folder of an earlier build", dir)
 	}
 	e := &earlierBuild{dir: dir}
-	content, err := os.ReadFile(filepath.Join(dir, manifest.Name))
+	content, err := hostfile.ReadSmall(filepath.Join(dir, manifest.Name), manifest.MaxFile)
 	if errors.Is(err, fs.ErrNotExist) {
 		return e, nil
 	}
@@ -174,7 +175,7 @@ func sameImage(n *manifest.Node, made madeNode) (lines []string) {
 // companions compares the files beside the images, where the earlier ones are there.
 func (a *against) companions() (lines []string, err error) {
 	for _, c := range companions(a.p.config) {
-		old, err := os.ReadFile(filepath.Join(a.dir, c.name))
+		old, err := hostfile.ReadSmall(filepath.Join(a.dir, c.name), maxCompanion)
 		if errors.Is(err, fs.ErrNotExist) {
 			continue
 		}

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/piimg/piimg/imagebuild/hostfile"
 	"github.com/piimg/piimg/imagebuild/layer"
 	"github.com/piimg/piimg/imagebuild/manifest"
 	"github.com/piimg/piimg/imagebuild/raspios"
@@ -37,21 +38,24 @@ func checkOutputs(ctx context.Context, p *prepared, o Options) error {
 	for _, i := range p.chosen {
 		errs = append(errs, checkReplace(ctx, p, o, p.config.Nodes[i].Hostname))
 	}
-	if !o.Force {
-		errs = append(errs, checkCompanion(filepath.Join(o.Out, sink.SumsName), sink.CheckSums))
-		for _, c := range companions(p.config) {
-			errs = append(errs, checkCompanion(filepath.Join(o.Out, c.name), c.check))
-		}
-		errs = append(errs, checkCompanion(filepath.Join(o.Out, manifest.Name), checkManifest))
-		for i := range p.chosen {
-			errs = append(errs, checkCompanion(bmapPath(o.Out, p.hostname(i)), checkMap))
-		}
+	companion := func(path string, ours func([]byte) error) { errs = append(errs, checkCompanion(path, o.Force, ours)) }
+	companion(filepath.Join(o.Out, sink.SumsName), sink.CheckSums)
+	for _, c := range companions(p.config) {
+		companion(filepath.Join(o.Out, c.name), c.check)
+	}
+	companion(filepath.Join(o.Out, manifest.Name), checkManifest)
+	for i := range p.chosen {
+		companion(bmapPath(o.Out, p.hostname(i)), checkMap)
 	}
 	return errors.Join(errs...)
 }
 
-// checkCompanion refuses to replace a file that is not piimg's.
-func checkCompanion(path string, ours func([]byte) error) error {
+// maxCompanion is the size in bytes of the largest file beside the images that is read.
+const maxCompanion = manifest.MaxFile
+
+// checkCompanion refuses to replace a file that is not piimg's, unless it is forced to;
+// in any case, what is no regular file, or too large to be looked at, stays.
+func checkCompanion(path string, force bool, ours func([]byte) error) error {
 	info, err := os.Lstat(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
@@ -62,11 +66,11 @@ func checkCompanion(path string, ours func([]byte) error) error {
 	if !info.Mode().IsRegular() {
 		return fmt.Errorf("%s exists and is no regular file: remove it, or choose another folder with --out", path)
 	}
-	content, err := os.ReadFile(path)
-	if err == nil {
-		err = ours(content)
-	}
+	content, err := hostfile.ReadSmall(path, maxCompanion)
 	if err != nil {
+		return fmt.Errorf("%w: move it away, or choose another folder with --out", err)
+	}
+	if err := ours(content); err != nil && !force {
 		return fmt.Errorf("%s exists and was not made by piimg (%w): move it away, choose another folder with --out, or replace it with --force", path, err)
 	}
 	return nil

@@ -1,5 +1,5 @@
 // Package hostfile does with files of the host what package os leaves to each
-// system: advisory locks and holes.
+// system: advisory locks and holes; and it reads what is small, and only that.
 package hostfile
 
 import "os"

@@ -9,9 +9,10 @@ import (
 	"hash"
 	"io"
 	"io/fs"
-	"os"
 	"path/filepath"
 	"strings"
+
+	"github.com/piimg/piimg/imagebuild/hostfile"
 )
 
 // hashFile returns the SHA-256 of r in hexadecimal.
@@ -44,13 +45,16 @@ func hashInto(ctx context.Context, h hash.Hash, r *io.SectionReader, o *Options)
 	return ctx.Err()
 }
 
+// maxSums is the size in bytes of the largest checksum file that is read.
+const maxSums = 16 << 20
+
 // expected returns the SHA-256 that the packed file should have, and the checksum
 // file that says so, if it is one. Both are empty if nothing says so.
 func (m *Image) expected() (sum, from string, err error) {
 	sum = m.opts.SHA256
 	if sum == "" {
 		name := m.path + ".sha256"
-		text, err := os.ReadFile(name)
+		text, err := hostfile.ReadSmall(name, maxSums)
 		if errors.Is(err, fs.ErrNotExist) {
 			return "", "", nil
 		}
