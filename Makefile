@@ -46,7 +46,7 @@ demo: build ## build three nodes into demo/ from a small image: no root, no down
 	WIFI_PASS=turnip-prices bin/piimg build --nodes testdata/demo/nodes.yaml --out demo --secrets demo/secrets.yaml
 	@ls -l demo
 
-reproducible: ## build twice on different days, in different places, and compare
+reproducible: ## build twice, in all formats, as different as can be (root: users and file systems, too), and compare
 	testdata/reproducible.sh
 
 fuzz: ## run every fuzz target for FUZZTIME (30s)
