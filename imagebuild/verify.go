@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"unicode"
 
 	"github.com/piimg/piimg/imagebuild/bmap"
 	"github.com/piimg/piimg/imagebuild/manifest"
@@ -54,7 +55,7 @@ func Verify(ctx context.Context, dir string, o Options) (*VerifyReport, error) {
 		}
 		return nil, KindOutput.as(fmt.Errorf("cannot verify: %w; name the folder of a build", err))
 	}
-	v := &verifier{dir: dir, o: o, report: &VerifyReport{Dir: dir, Problems: []Problem{}}, sums: map[string]string{}, plain: map[string]bool{}}
+	v := &verifier{dir: dir, o: o, report: &VerifyReport{Dir: dir, Problems: []Problem{}}, sums: map[string]string{}, plain: map[string]bool{}, unread: map[string]bool{}}
 	v.readSums()
 	v.readManifest()
 	v.strangers()
@@ -78,7 +79,8 @@ type verifier struct {
 
 	mu         sync.Mutex // guards what follows
 	report     *VerifyReport
-	done, size int64 // bytes of images, for Progress
+	unread     map[string]bool // files of which it has been told that they cannot be read
+	done, size int64           // bytes of images, for Progress
 }
 
 // problem notes what is wrong with a file.
@@ -88,24 +90,34 @@ func (v *verifier) problem(file, format string, args ...any) {
 	v.report.Problems = append(v.report.Problems, Problem{file, fmt.Sprintf(format, args...)})
 }
 
+// cannotRead notes why a file cannot be read, the first time that it is tried.
+func (v *verifier) cannotRead(name, format string, args ...any) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if !v.unread[name] {
+		v.unread[name] = true
+		v.report.Problems = append(v.report.Problems, Problem{name, fmt.Sprintf(format, args...)})
+	}
+}
+
 // read reads a small file of the folder. What stands in the way is a problem.
 func (v *verifier) read(name string, most int64) []byte {
 	path := filepath.Join(v.dir, name)
 	info, err := os.Stat(path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		v.problem(name, "it is not there")
+		v.cannotRead(name, "it is not there")
 		return nil
 	case err == nil && !info.Mode().IsRegular():
-		v.problem(name, "it is no regular file")
+		v.cannotRead(name, "it is no regular file")
 		return nil
 	case err == nil && info.Size() > most:
-		v.problem(name, "it has %d bytes, and %d are the most that is read", info.Size(), most)
+		v.cannotRead(name, "it has %d bytes, and %d are the most that is read", info.Size(), most)
 		return nil
 	}
 	content, err := os.ReadFile(path)
 	if err != nil {
-		v.problem(name, "it cannot be read: %v", err)
+		v.cannotRead(name, "it cannot be read: %v", err)
 		return nil
 	}
 	return content
@@ -125,7 +137,7 @@ func (v *verifier) readSums() {
 	}
 	for _, s := range sums {
 		switch {
-		case s.Name != filepath.Base(s.Name) || s.Name == "." || s.Name == "..":
+		case s.Name != filepath.Base(s.Name) || s.Name == "." || s.Name == ".." || strings.ContainsFunc(s.Name, unicode.IsControl):
 			v.problem(sink.SumsName, "%.100q is no name of a file in the folder", s.Name)
 		case v.sums[s.Name] != "":
 			v.problem(sink.SumsName, "it has %.100q twice", s.Name)
@@ -224,9 +236,9 @@ func (v *verifier) files(ctx context.Context) error {
 		case ctx.Err() != nil:
 			return ctx.Err()
 		case errors.Is(err, fs.ErrNotExist):
-			v.problem(name, "it is not there")
+			v.cannotRead(name, "it is not there")
 		case err != nil:
-			v.problem(name, "it cannot be read: %v", err)
+			v.cannotRead(name, "it cannot be read: %v", err)
 		case known && size != want:
 			v.problem(name, "it has %d bytes, and %d in %s", size, want, manifest.Name)
 		case sum != v.sums[name]:
@@ -248,6 +260,9 @@ func (v *verifier) images(ctx context.Context) error {
 	err := parallel(v.o.Jobs, len(nodes), func(_, i int) error {
 		blocks := v.readMap(&nodes[i])
 		for _, image := range nodes[i].Images {
+			if v.isUnread(image.Name) {
+				continue
+			}
 			one := imageVerifier{verifier: v, node: &nodes[i], name: image.Name, format: image.Format, blocks: blocks}
 			if err := one.verify(ctx); err != nil {
 				return err
@@ -257,6 +272,13 @@ func (v *verifier) images(ctx context.Context) error {
 	})
 	v.progress(v.size - v.done)
 	return err
+}
+
+// isUnread reports whether it has been told that a file cannot be read.
+func (v *verifier) isUnread(name string) bool {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return v.unread[name]
 }
 
 // readMap reads a node's block map; nil if it is useless.

@@ -65,19 +65,26 @@ func (v *imageVerifier) verify(ctx context.Context) (err error) {
 	return ctx.Err()
 }
 
-// tempDir makes a folder for what has to be unpacked, where a build would.
+// tempDir makes a folder for what has to be unpacked, where a build would. Of what a
+// build has made, that is nothing: whoever has no cache folder verifies it all the same.
 func (v *imageVerifier) tempDir() (string, error) {
-	dir := v.o.CacheDir
+	dir, err := v.o.CacheDir, error(nil)
 	if dir == "" {
-		var err error
-		if dir, err = source.DefaultCacheDir(); err != nil {
-			return "", err
+		dir, err = source.DefaultCacheDir()
+	}
+	if err == nil {
+		err = os.MkdirAll(dir, 0o700)
+	}
+	if err == nil {
+		if dir, err = os.MkdirTemp(dir, "verify-"); err == nil {
+			return dir, nil
 		}
 	}
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return "", err
+	dir, tempErr := os.MkdirTemp("", "piimg-verify-")
+	if tempErr != nil {
+		return "", fmt.Errorf("there is no folder to unpack images to: %w", errors.Join(err, tempErr))
 	}
-	return os.MkdirTemp(dir, "verify-")
+	return dir, nil
 }
 
 // unreadable notes an error, unless it is the context's.

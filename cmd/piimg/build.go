@@ -66,6 +66,9 @@ that, for machines that forget what they made.
 			if c.Flags().Changed("jobs") && o.Jobs < 1 {
 				return usageError(fmt.Errorf("--jobs is %d: it must be at least 1", o.Jobs))
 			}
+			if c.Flags().Changed("format") && o.Format == "" {
+				return usageError(fmt.Errorf("--format is empty: it is one of %s", strings.Join(imagebuild.Formats(), ", ")))
+			}
 			if c.Flags().Changed("out") && o.Out == "" {
 				return usageError(errors.New("--out is empty: name a folder"))
 			}
