@@ -7,6 +7,8 @@ LDFLAGS    := -s -w -X main.version=$(VERSION)
 PLATFORMS  := linux/amd64 linux/arm64 darwin/amd64 darwin/arm64 windows/amd64 windows/arm64
 # staticcheck 2026.2.2. Kept out of go.mod: it is no part of the program.
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
+# Checks the workflows that the README shows; kept out of go.mod, too.
+ACTIONLINT := github.com/rhysd/actionlint/cmd/actionlint@v1.7.12
 # The packages in which goroutines share data, and the façade's tests that drive
 # them together; the rest runs without the race detector, which is several times slower.
 RACE       ?= ./imagebuild/layer ./imagebuild/source ./imagebuild/sink ./imagebuild/tally
@@ -32,7 +34,7 @@ test: ## install the tools that the tests compare with, then go vet and all test
 		set -ex; $(GO) test -race $(RACE); $(GO) test -race -run '$(RACETESTS)' ./imagebuild; \
 	else echo 'no C compiler: the race detector is left out'; [ "$(CI)" != true ]; fi
 
-lint: ## gofmt, go vet (three systems, and 32 bits), staticcheck, shellcheck
+lint: ## gofmt, go vet (three systems, and 32 bits), staticcheck, shellcheck, actionlint
 	@files=$$(git ls-files '*.go' | xargs gofmt -l); [ -z "$$files" ] || { echo "gofmt would change:"; echo "$$files"; exit 1; }
 	$(GO) vet ./... ./testdata/bench/ext4 ./testdata/cluster/programs/...
 	GOOS=darwin $(GO) vet ./...
@@ -40,6 +42,7 @@ lint: ## gofmt, go vet (three systems, and 32 bits), staticcheck, shellcheck
 	GOARCH=arm $(GO) vet ./...
 	CGO_ENABLED=0 $(GO) run $(STATICCHECK) ./... ./testdata/bench/ext4 ./testdata/cluster/programs/...
 	testdata/scripts.sh | xargs shellcheck
+	CGO_ENABLED=0 $(GO) run $(ACTIONLINT) testdata/fleet/workflow.yaml testdata/fleet/matrix.yaml
 
 demo: build ## build three nodes into demo/ from a small image: no root, no download
 	@mkdir -p demo

@@ -26,11 +26,12 @@ const (
 type fleet struct {
 	t   *testing.T
 	dir string
+	env []string // opens the secrets
 }
 
 func newFleet(t *testing.T) *fleet {
 	t.Helper()
-	f := &fleet{t, t.TempDir()}
+	f := &fleet{t, t.TempDir(), []string{"PIIMG_SECRETS=" + fleetSecrets}}
 	build := exec.Command("go", "build", "-o", f.dir, ".")
 	build.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := build.CombinedOutput(); err != nil {
@@ -70,7 +71,7 @@ func (f *fleet) run(env []string, name string, args ...string) {
 	f.t.Helper()
 	c := exec.Command(name, args...)
 	c.Dir = f.dir
-	c.Env = append(os.Environ(), append(env, "PATH="+f.dir+":"+os.Getenv("PATH"), "PIIMG_SECRETS="+fleetSecrets, "XDG_CACHE_HOME="+f.dir+"/cache")...)
+	c.Env = slices.Concat(os.Environ(), env, []string{"PATH=" + f.dir + ":" + os.Getenv("PATH"), "XDG_CACHE_HOME=" + f.dir + "/cache"}, f.env)
 	if out, err := c.CombinedOutput(); err != nil {
 		f.t.Fatalf("%s %s: %v\n%s", name, strings.Join(args, " "), err, out)
 	}
@@ -203,53 +204,6 @@ func TestFleetJobKeys(t *testing.T) {
 		}
 	}
 	within("job", ours, theirs)
-}
-
-// The jobs of the GitHub workflow's matrix together make one build.
-func TestFleetMatrix(t *testing.T) {
-	needTools(t, "sh", "go", "sha256sum", "jq", "xargs")
-	type step struct{ Name, Run string }
-	var workflow struct {
-		Jobs struct {
-			Build struct {
-				Strategy struct{ Matrix struct{ Shard []int } }
-				Steps    []step
-			}
-			Merge struct {
-				Needs string
-				Steps []step
-			}
-		}
-	}
-	example(t, "matrix.yaml", &workflow)
-	run := func(steps []step, name string) string {
-		i := slices.IndexFunc(steps, func(s step) bool { return s.Name == name })
-		if i < 0 {
-			t.Fatalf("there is no step %s", name)
-		}
-		return steps[i].Run
-	}
-	jobs := workflow.Jobs
-	shards := jobs.Build.Strategy.Matrix.Shard
-	f := newFleet(t)
-	if err := os.Mkdir(filepath.Join(f.dir, "shards"), 0o700); err != nil {
-		t.Fatal(err)
-	}
-	for i, shard := range shards {
-		if shard != i+1 {
-			t.Errorf("the shards are %v", shards)
-		}
-		script := strings.NewReplacer("${{ matrix.shard }}", strconv.Itoa(shard), "${{ strategy.job-total }}", strconv.Itoa(len(shards))).Replace(run(jobs.Build.Steps, "build"))
-		if strings.Contains(script, "${{") {
-			t.Fatalf("not all of it was understood: %s", script)
-		}
-		f.run(nil, "sh", "-euc", script+"\nmv shard-"+strconv.Itoa(shard)+" shards/") // what the artifacts do
-	}
-	if jobs.Merge.Needs != "build" {
-		t.Errorf("merge needs %q", jobs.Merge.Needs)
-	}
-	f.run(nil, "sh", "-euc", run(jobs.Merge.Steps, "merge"))
-	f.same("dist")
 }
 
 // The example of a thousand nodes is right, down to the plan of its last one.
