@@ -103,13 +103,13 @@ func (b *builder) file(f nodes.File) error {
 		e.Mode = 0
 	} else {
 		e.UID, e.GID = uid, gid
-		e.Secret = f.Mode&0o077 == 0
+		e.Secret = f.Mode&0o004 == 0
 	}
 	return b.putUserFile(e)
 }
 
-// putUserFile adds an edit after a look at what is there. Files that only their
-// owner may read are taken for secrets by its callers.
+// putUserFile adds an edit after a look at what is there. Files that not everybody
+// may read are taken for secrets by its callers.
 func (b *builder) putUserFile(e plan.Edit) error {
 	_, at, err := b.d.resolve(e.Partition, e.Path, false)
 	if err != nil {

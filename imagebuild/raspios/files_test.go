@@ -46,7 +46,7 @@ func TestFiles(t *testing.T) {
 		t.Errorf("notices: %s", n)
 	}
 	for _, e := range p.Edits {
-		if e.Path == "opt/n" && !e.Secret {
+		if (e.Path == "opt/n" || e.Path == "home/tom/x") && !e.Secret {
 			t.Error("a private file is shown")
 		}
 		if e.Path == "opt/big" && (e.Source == nil || e.Content != nil) {
