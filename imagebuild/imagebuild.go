@@ -18,6 +18,7 @@ package imagebuild
 import (
 	"net/http"
 	"runtime"
+	"sync"
 	"time"
 
 	"github.com/piimg/piimg/imagebuild/secrets"
@@ -66,7 +67,8 @@ type Options struct {
 	// several lines without a newline at the end.
 	Notice func(string)
 	// Progress is told how far a long step has come, in bytes. A step has ended
-	// when done equals total; total is -1 where it is not known. Calls do not overlap.
+	// when done equals total; total is -1 where it is not known. Calls overlap neither
+	// each other nor those of Notice.
 	Progress func(step string, done, total int64)
 
 	batch int // how many images to write at once; 0: as many as fit
@@ -85,11 +87,22 @@ func (o Options) withDefaults() Options {
 	if o.Jobs <= 0 {
 		o.Jobs = runtime.GOMAXPROCS(0)
 	}
-	if o.Notice == nil {
-		o.Notice = func(string) {}
+	// The base image is read, and its digest computed, by several goroutines.
+	var one sync.Mutex
+	notice, progress := o.Notice, o.Progress
+	o.Notice = func(text string) {
+		if notice != nil {
+			one.Lock()
+			defer one.Unlock()
+			notice(text)
+		}
 	}
-	if o.Progress == nil {
-		o.Progress = func(string, int64, int64) {}
+	o.Progress = func(step string, done, total int64) {
+		if progress != nil {
+			one.Lock()
+			defer one.Unlock()
+			progress(step, done, total)
+		}
 	}
 	return o
 }

@@ -93,7 +93,13 @@ const (
 )
 
 // fail gives an error the path of the image, and a kind by what it is made of.
-func (m *Image) fail(err error) error { return classify(m.path, err) }
+func (m *Image) fail(err error) error {
+	err = classify(m.path, err)
+	if m.repacked && (errors.Is(err, ErrCorrupt) || errors.Is(err, ErrTruncated)) {
+		return m.damagedCopy(err)
+	}
+	return err
+}
 
 // classify makes an *Error for path of an error met while reading a packed file.
 func classify(path string, err error) error {

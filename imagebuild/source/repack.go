@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -42,8 +43,9 @@ func (m *Image) Repack(ctx context.Context) (*Image, error) {
 	}
 	defer unlock()
 	o := m.opts
-	o.SHA256 = ""
+	o.SHA256, o.VerifyLater = "", false // every block of the copy has a check
 	if c, err := Open(ctx, path, o); err == nil && c.size == m.size && c.xz != nil {
+		c.repacked = true
 		return c, nil
 	} else if err == nil {
 		c.Close()
@@ -69,7 +71,28 @@ func (m *Image) Repack(ctx context.Context) (*Image, error) {
 		os.Remove(part)
 		return nil, m.fail(err)
 	}
-	return Open(ctx, path, o)
+	c, err := Open(ctx, path, o)
+	if err == nil {
+		c.repacked = true
+	}
+	return c, err
+}
+
+// damagedCopy removes the copy, so that Repack makes it anew.
+func (m *Image) damagedCopy(err error) error {
+	e := &Error{
+		Path: m.path, Kind: ErrCorrupt, Err: err,
+		Detail: "this packed copy in the cache folder has changed since it was made",
+		Remedy: "it has been removed: run again, and it will be made anew",
+	}
+	var was *Error
+	if errors.As(err, &was) {
+		e.Err = was.Err
+	}
+	if err := os.Remove(m.path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		e.Remedy = "remove it and run again"
+	}
+	return e
 }
 
 // repackTo packs blocks in parallel and writes them in order.

@@ -189,6 +189,8 @@ type Image struct {
 	content content
 	xz      *xzfile.File
 	opts    Options
+	// repacked means that the file is a copy that Repack made.
+	repacked bool
 
 	want, wantFrom string // the digest that is expected, and the file that says so
 	digestMu       sync.Mutex

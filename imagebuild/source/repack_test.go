@@ -1,0 +1,94 @@
+package source
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"os"
+	"strings"
+	"sync/atomic"
+	"testing"
+
+	"github.com/piimg/piimg/imagebuild/source/internal/imgtest"
+)
+
+// A copy is made once. One that has been damaged since is made again: at once if that
+// shows when it is opened, and else the next time.
+func TestRepack(t *testing.T) {
+	t.Parallel()
+	img := append(bytes.Clone(testImage[:1<<20]), make([]byte, repackBlock)...)
+	copy(img[repackBlock:], testImage)
+	var packed atomic.Int32 // how often
+	var other atomic.Int32  // what else there was progress of
+	o := Options{CacheDir: t.TempDir(), VerifyLater: true, Progress: func(what string, done, total int64) {
+		switch {
+		case what != ProgressRepack:
+			other.Add(1)
+		case done == total:
+			packed.Add(1)
+		}
+	}}
+	m := opened(t, imgtest.Write(t, "a.img", img), o)
+	if _, err := m.SHA256(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	other.Store(0)
+	repack := func(times int32) *Image {
+		t.Helper()
+		c, err := m.Repack(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if n := packed.Load(); n != times {
+			t.Errorf("packed %d times instead of %d", n, times)
+		}
+		return c
+	}
+	good := func(c *Image) string {
+		t.Helper()
+		got, err := io.ReadAll(io.NewSectionReader(c, 0, c.Size()))
+		if err != nil || !bytes.Equal(got, img) {
+			t.Fatalf("read %d bytes, %v", len(got), err)
+		}
+		if c.digest != nil {
+			t.Error("a digest of the copy is computed, which nobody asks for")
+		}
+		if err := c.Close(); err != nil {
+			t.Fatal(err)
+		}
+		return c.path
+	}
+	path := good(repack(1))
+	if file, err := os.ReadFile(path); err != nil || !bytes.Equal(imgtest.Pipe(t, file, "xz", "-dc"), img) {
+		t.Errorf("xz unpacks something else, %v", err)
+	}
+	good(repack(1))
+
+	change := func(do func(file []byte) []byte) {
+		t.Helper()
+		file, err := os.ReadFile(path)
+		if err == nil {
+			err = os.WriteFile(path, do(file), 0o600)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	change(func(file []byte) []byte { return file[:len(file)/2] })
+	good(repack(2))
+
+	change(func(file []byte) []byte { file[len(file)/4*3] ^= 1; return file })
+	c := repack(2)
+	err := c.Scan(context.Background(), func(Chunk) error { return nil })
+	if !errors.Is(err, ErrCorrupt) || !strings.Contains(err.Error(), "it has been removed: run again") {
+		t.Errorf("got %v", err)
+	}
+	if err := c.Close(); err != nil {
+		t.Fatal(err)
+	}
+	good(repack(3))
+	if n := other.Load(); n > 0 {
+		t.Errorf("%d calls of Progress were about something else", n)
+	}
+}
