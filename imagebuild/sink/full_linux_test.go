@@ -62,3 +62,36 @@ func TestRawSparse(t *testing.T) {
 		t.Errorf("64 MiB of zeros take %d bytes on the disk", st.Blocks*512)
 	}
 }
+
+// A stage of which not all can be removed keeps its lock, and is removed by the next
+// build.
+func TestStageHalfRemoved(t *testing.T) {
+	dir := t.TempDir()
+	s, err := NewStage(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	stuck := s.Path("stuck")
+	if err := os.Mkdir(stuck, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := unix.Mount("tmpfs", stuck, "tmpfs", 0, "size=64k"); err != nil {
+		if os.Getenv("CI") == "true" {
+			t.Fatalf("CI must be able to mount a small tmpfs: %v", err)
+		}
+		t.Skipf("something is needed that cannot be removed, which takes root: %v", err)
+	}
+	defer unix.Unmount(stuck, unix.MNT_DETACH)
+	if err := s.Close(); err == nil {
+		t.Fatal("a mounted folder was removed")
+	}
+	if err := unix.Unmount(stuck, 0); err != nil {
+		t.Fatal(err)
+	}
+	if err := RemoveStale(dir); err != nil {
+		t.Fatal(err)
+	}
+	if left := names(t, dir); len(left) != 0 {
+		t.Errorf("left behind: %q", left)
+	}
+}

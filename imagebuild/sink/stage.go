@@ -68,9 +68,28 @@ func (s *Stage) Publish(names []string) error {
 func (s *Stage) Close() error {
 	if runtime.GOOS == "windows" { // which does not remove open files
 		_ = s.lock.Close()
-		return os.RemoveAll(s.dir)
+		return removeStage(s.dir)
 	}
-	return errors.Join(os.RemoveAll(s.dir), s.lock.Close())
+	return errors.Join(removeStage(s.dir), s.lock.Close())
+}
+
+// removeStage removes a stage, the lock last: by that [RemoveStale] knows what is left
+// if this is broken off.
+func removeStage(dir string) error {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return err
+	}
+	var errs []error
+	for _, e := range entries {
+		if e.Name() != stageLock {
+			errs = append(errs, os.RemoveAll(filepath.Join(dir, e.Name())))
+		}
+	}
+	if err := errors.Join(errs...); err != nil {
+		return err
+	}
+	return os.RemoveAll(dir)
 }
 
 // final is where a file is published in the end: a staged one in the output folder.
@@ -102,9 +121,9 @@ func removeStaleStage(dir string) error {
 	}
 	if runtime.GOOS == "windows" {
 		_ = f.Close()
-		return os.RemoveAll(dir)
+		return removeStage(dir)
 	}
-	return errors.Join(os.RemoveAll(dir), f.Close())
+	return errors.Join(removeStage(dir), f.Close())
 }
 
 func notEmpty(dir string) bool {
