@@ -162,6 +162,10 @@ func TestVerifyDamagedFolders(t *testing.T) {
 		{func(dir string) error { return os.Truncate(filepath.Join(dir, "blathers.img"), 9<<20) }, "blathers.img: partition table: "},
 		{func(dir string) error { return os.Truncate(filepath.Join(dir, "manifest.json"), 300) }, "manifest.json: not a manifest"},
 		{func(dir string) error { return os.Truncate(filepath.Join(dir, "SHA256SUMS"), 100) }, "blathers.img.bmap: SHA256SUMS does not have it"},
+		{func(dir string) error {
+			sums := filepath.Join(dir, "SHA256SUMS")
+			return os.WriteFile(sums, append(read(t, sums), strings.Repeat("0", 64)+"  \x1b[2Jx\n"...), 0o600)
+		}, `SHA256SUMS: "\x1b[2Jx" is no name`},
 		{func(dir string) error { return os.RemoveAll(filepath.Join(dir, "blathers.img")) }, "blathers.img: it is not there"},
 		{func(dir string) error {
 			return os.WriteFile(filepath.Join(dir, "blathers.img.xz"), []byte("of another build"), 0o600)

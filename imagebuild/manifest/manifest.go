@@ -18,6 +18,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"unicode"
 
 	"github.com/piimg/piimg/imagebuild/plan"
 )
@@ -155,7 +156,8 @@ func (m *Manifest) check() error {
 		}
 		for _, f := range files {
 			switch {
-			case f.Name != filepath.Base(f.Name) || strings.ContainsAny(f.Name, "/\\\x00") || f.Name == "." || f.Name == ".." || names[f.Name]:
+			case f.Name != filepath.Base(f.Name) || strings.ContainsAny(f.Name, "/\\\x00") || f.Name == "." || f.Name == ".." ||
+				strings.ContainsFunc(f.Name, unicode.IsControl) || names[f.Name]: // which a terminal would obey
 				return fmt.Errorf("%.80s: %.80q is no name of a file in its folder, or of two", n.Hostname, f.Name)
 			case f.Size <= 0 || !isSHA256(f.SHA256):
 				return fmt.Errorf("%.80s: %s has no size or no sha256", n.Hostname, f.Name)

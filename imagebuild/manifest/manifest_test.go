@@ -113,6 +113,7 @@ func TestDecodeRefuses(t *testing.T) {
 	for _, c := range []struct{ old, new, want string }{
 		{`"schema": 1`, `"schema": 2`, "use the piimg that made it"},
 		{`"a.img"`, `"../a.img"`, "no name of a file"},
+		{`"a.img"`, `"a\u001b[2J.img"`, "no name of a file"},
 		{`"a.img.bmap"`, `"a.img"`, "no name of a file"},
 		{`"hostname": "a"`, `"hostname": ""`, "without a hostname"},
 		{sum, strings.ToUpper(sum), "sha256"},
