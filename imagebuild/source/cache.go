@@ -80,6 +80,8 @@ func ListCache(o Options) ([]CacheEntry, error) {
 			case m[3] != "":
 				c.Kind = CacheUnfinished
 				c.with = []string{c.Path + ".json"}
+			case kind == CachePacked:
+				c.with = []string{c.Path + fingerprintSuffix}
 			case kind == CacheUnpacked:
 				c.with = []string{strings.TrimSuffix(c.Path, ".img") + ".json"}
 			case kind == CacheDownload:

@@ -44,7 +44,7 @@ func (m *Image) Repack(ctx context.Context) (*Image, error) {
 	defer unlock()
 	o := m.opts
 	o.SHA256, o.VerifyLater = "", false // every block of the copy has a check
-	if c, err := Open(ctx, path, o); err == nil && c.size == m.size && c.xz != nil {
+	if c, err := Open(ctx, path, o); err == nil && c.size == m.size && c.xz != nil && c.hasFingerprint() {
 		c.repacked = true
 		return c, nil
 	} else if err == nil {
@@ -72,10 +72,15 @@ func (m *Image) Repack(ctx context.Context) (*Image, error) {
 		return nil, m.fail(err)
 	}
 	c, err := Open(ctx, path, o)
-	if err == nil {
-		c.repacked = true
+	if err != nil {
+		return nil, err
 	}
-	return c, err
+	if err := c.keepFingerprint(); err != nil {
+		c.Close()
+		return nil, m.fail(err)
+	}
+	c.repacked = true
+	return c, nil
 }
 
 // damagedCopy removes the copy, so that Repack makes it anew.

@@ -88,6 +88,13 @@ func TestRepack(t *testing.T) {
 		t.Fatal(err)
 	}
 	good(repack(3))
+	// The blocks of another image are as sound as any.
+	img[0]++
+	swapped := imgtest.Pipe(t, img, "xz", "-c", "--block-size=8MiB")
+	img[0]--
+	change(func([]byte) []byte { return swapped })
+	good(repack(4))
+	good(repack(4))
 	if n := other.Load(); n > 0 {
 		t.Errorf("%d calls of Progress were about something else", n)
 	}
