@@ -18,7 +18,7 @@ FUZZTIME   ?= 30s
 # last with kubeadm's v1beta3, and two with v1beta4.
 KUBEADM    ?= 1.30.4 1.34.4 1.36.3
 
-.PHONY: help build test lint demo bench bench-ext4 bench-fleet kubernetes e2e e2e-cluster crash reproducible fuzz soak e2fsprogs fixtures release clean
+.PHONY: help build test lint demo bench bench-ext4 bench-fleet bench-growth kubernetes e2e e2e-cluster crash reproducible fuzz soak e2fsprogs fixtures release clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -73,14 +73,18 @@ crash: ## kill QEMU guests while they write, and recover what they leave
 kubernetes: ## build kubeadm of KUBEADM's versions, which the tests ask for its opinion (two minutes each, once)
 	@set -e; for v in $(KUBEADM); do GO=$(GO) testdata/kubernetes/build.sh $$v kubeadm; done
 
-bench: build ## seven nodes of a real-size image, beside a loop-mount script (root)
+bench: build ## seven nodes of a real-size image, beside a loop-mount script (root); then bench-growth
 	testdata/bench/run.sh
+	testdata/bench/growth.sh
 
 bench-ext4: ## the ext4 editor beside debugfs -w and a loop mount (root)
 	testdata/bench/ext4.sh
 
 bench-fleet: build ## time and peak memory of planning up to ten thousand nodes
 	testdata/bench/fleet.sh
+
+bench-growth: build ## what builds grow by, up to a thousand nodes and images of 8 GiB: table and picture
+	testdata/bench/growth.sh
 
 e2fsprogs: ## compare the ext4 check with e2fsck on e2fsprogs' own damaged images (apt-get, network)
 	testdata/e2fsprogs/run.sh

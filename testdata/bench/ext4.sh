@@ -15,6 +15,8 @@
 #   BENCH_WORK  scratch folder, 10 GB free      (default: a temporary one)
 set -euo pipefail
 cd "$(dirname "$0")/../.."
+# shellcheck source=lib.sh
+. testdata/bench/lib.sh
 [ "$(id -u)" = 0 ] || { echo "the loop mount needs root" >&2; exit 1; }
 PATH=$PATH:/usr/sbin:/sbin
 runs=${RUNS:-5}
@@ -99,12 +101,12 @@ for tool in piimg debugfs loop; do
 	debugfs -R "ls -p /bench-$((runs - 1))" "$work/$tool.img" 2>/dev/null | grep -c /3000/ | grep -qx 1000 || echo "$tool: files are missing"
 done
 
-median() { sort -n "$1" | awk '{ v[NR] = $1 } END { print v[int((NR + 1) / 2)] }'; } # in tenths of a millisecond
 echo
+# Medians are in tenths of a millisecond.
 echo "| median of $runs | piimg | debugfs -w | loop mount |"
 echo "| --- | --: | --: | --: |"
 while read -r what name; do
-	awk -v name="$name" -v a="$(median "$work/piimg.$what")" -v b="$(median "$work/debugfs.$what")" -v c="$(median "$work/loop.$what")" \
+	awk -v name="$name" -v a="$(median <"$work/piimg.$what")" -v b="$(median <"$work/debugfs.$what")" -v c="$(median <"$work/loop.$what")" \
 		'BEGIN { printf "| %s | %.1f ms | %.1f ms (%.1f×) | %.1f ms (%.1f×) |\n", name, a/10, b/10, b/a, c/10, c/a }'
 done <<-ROWS
 	open open and close

@@ -27,6 +27,8 @@ pi_image=$here/../pi-image
 . "$pi_image/lib.sh"
 # shellcheck source=../e2e/lib.sh
 . "$here/../e2e/lib.sh"
+# shellcheck source=lib.sh
+. "$here/lib.sh"
 [ "$(id -u)" = 0 ] || die "the loop-mount script needs root"
 need time=time xz=xz-utils mcopy=mtools python3=python3-minimal losetup=util-linux
 piimg=$(realpath "${PIIMG:-$here/../../bin/piimg}")
@@ -84,11 +86,10 @@ once() {
 	shift 2
 	rm -rf "$work/out"
 	sync
-	command time -f '%e %M' -o "$work/time" "$@" >"$work/log" 2>&1 || { cat "$work/log" >&2; die "$what failed"; }
-	tail -n 1 "$work/time" >>"$work/$name.$what"
-	log "$name $what: $(tail -n 1 "$work/time")"
+	timed "$@" || die "$what failed"
+	echo "$wall $peak" >>"$work/$name.$what"
+	log "$name $what: $wall $peak"
 }
-median() { sort -n | awk '{ v[NR] = $1 } END { print (v[int((NR + 1) / 2)] + v[int(NR / 2) + 1]) / 2 }'; }
 for packing in img img.xz; do
 	from=$base
 	[ "$packing" = img ] || from=$xz_base
@@ -100,8 +101,8 @@ for packing in img img.xz; do
 done
 rm -rf "$work/out"
 
-printf '\n%s, %s processors, %d runs each; base image %d MiB, %s MiB as .img.xz; %d nodes\n\n' \
-	"$(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | head -n 1)" "$(nproc)" "$runs" \
+printf '\n%s, %d runs each; base image %d MiB, %s MiB as .img.xz; %d nodes\n\n' \
+	"$(processors)" "$runs" \
 	$(($(stat -c %s "$base") >> 20)) $(($(stat -c %s "$xz_base") >> 20)) ${#names[@]}
 printf '| from | piimg, s (min–max) | script, s (min–max) | piimg ÷ script | piimg peak, MiB | script peak, MiB |\n'
 printf '| --- | --- | --- | --- | --- | --- |\n'
