@@ -57,7 +57,7 @@ esac
 # filling MIB  prints lines for debugfs that write so much of /usr below /fill: every
 # nth file, so that all sizes have the same kinds of files, and all of them again.
 filling() {
-	find /usr -xdev -type f -size +0 -size -33M -printf '%s %p\n' | grep -v '"' | LC_ALL=C sort -k 2 | awk -v want=$(($1 << 20)) '
+	find /usr -xdev -type f -readable -size +0 -size -33M -printf '%s %p\n' | grep -v '"' | LC_ALL=C sort -k 2 | awk -v want=$(($1 << 20)) '
 		{ size[NR] = $1; all += $1; sub(/^[0-9]+ /, ""); path[NR] = $0 }
 		END {
 			step = int(all / want)
