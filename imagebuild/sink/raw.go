@@ -16,10 +16,6 @@ import (
 // size of the common file systems: smaller holes would not save anything.
 const blockSize = 4096
 
-// zeroRun feeds the hash where the image is zero, without a buffer of its own
-// for every sink.
-var zeroRun [1 << 20]byte
-
 // Raw is the [Format] of images as they are, with holes where they are zero.
 type Raw struct {
 	// Base, if it is not nil, is a file of the base image as it is. Where the file
@@ -88,7 +84,7 @@ func createRaw(path string, size int64, base *os.File) (*raw, error) {
 
 // Take implements [Sink].
 func (r *raw) Take(in *Region) error {
-	if err := in.Each(r.buf, r.write, r.zeros); err != nil || !r.cloned {
+	if err := in.each(r.buf, r.write, r.zeros); err != nil || !r.cloned {
 		return err
 	}
 	changed, ok := in.Packed.(rawChanges)
@@ -142,11 +138,7 @@ func (r *raw) zeros(n int64) error {
 		return err
 	}
 	r.off += n
-	for n > 0 {
-		k := min(n, int64(len(zeroRun)))
-		r.hash.Write(zeroRun[:k])
-		n -= k
-	}
+	hashZeros(r.hash, n)
 	return nil
 }
 

@@ -12,6 +12,7 @@ package sink
 import (
 	"context"
 	"fmt"
+	"hash"
 
 	"github.com/piimg/piimg/imagebuild/layer"
 )
@@ -69,12 +70,12 @@ func (r *Region) Read(p []byte, off int64) error {
 	return r.Patch(off, p)
 }
 
-// pieceSize is the most that Each hands on at a time, in bytes.
+// pieceSize is the most that each hands on at a time, in bytes.
 const pieceSize = 1 << 20
 
-// Each calls data and zeros with the node's bytes, in order. The bytes are valid
+// each calls data and zeros with the node's bytes, in order. The bytes are valid
 // until data returns. Buf is used for those that are the node's own.
-func (r *Region) Each(buf []byte, data func([]byte) error, zeros func(n int64) error) error {
+func (r *Region) each(buf []byte, data func([]byte) error, zeros func(n int64) error) error {
 	shared := func(from, to int64) error {
 		if r.Data == nil && to > from {
 			return zeros(to - from)
@@ -103,6 +104,29 @@ func (r *Region) Each(buf []byte, data func([]byte) error, zeros func(n int64) e
 		done = e.Off + e.Len
 	}
 	return shared(done, r.Off+r.Len)
+}
+
+// Hash adds the node's bytes to h, in order. Buf is used for those that are the
+// node's own.
+func (r *Region) Hash(h hash.Hash, buf []byte) error {
+	return r.each(buf, func(p []byte) error {
+		h.Write(p)
+		return nil
+	}, func(n int64) error {
+		hashZeros(h, n)
+		return nil
+	})
+}
+
+// zeroRun is what images are compared with, and what is hashed where they are zero;
+// nobody writes to it.
+var zeroRun [1 << 20]byte
+
+// hashZeros adds n zeros to h.
+func hashZeros(h hash.Hash, n int64) {
+	for ; n > 0; n -= int64(len(zeroRun)) {
+		h.Write(zeroRun[:min(n, int64(len(zeroRun)))])
+	}
 }
 
 // Sink takes the consecutive regions of one image. It is used by one goroutine at

@@ -311,12 +311,7 @@ func (s *xz) fill(p *lzma2.Packer, r *Region, hole lzma2.Span) (chunks, sum []by
 // hashAll returns the SHA-256 of a region, for blocks whose check is that.
 func (s *xz) hashAll(r *Region) ([]byte, error) {
 	h := sha256.New()
-	err := r.Each(make([]byte, 64<<10), func(p []byte) error { _, err := h.Write(p); return err }, func(n int64) error {
-		for ; n > 0; n -= min(n, int64(len(zeroRun))) {
-			h.Write(zeroRun[:min(n, int64(len(zeroRun)))])
-		}
-		return nil
-	})
+	err := r.Hash(h, make([]byte, 64<<10))
 	return h.Sum(nil), err
 }
 
