@@ -14,6 +14,8 @@ import (
 type draft struct {
 	file    *os.File
 	final   string
+	size    int64 // of the image, unpacked
+	off     int64 // how much of it was taken
 	written int64 // bytes, by Write
 	hash    hash.Hash
 	state   state
@@ -27,14 +29,15 @@ const (
 	ended
 )
 
-// createDraft begins a file that will be published at path. Until then, and after,
-// only its owner can read it: images hold host keys and password hashes.
-func createDraft(path string) (*draft, error) {
+// createDraft begins the file of an image of size unpacked bytes that will be
+// published at path. Until then, and after, only its owner can read it: images hold
+// host keys and password hashes.
+func createDraft(path string, size int64) (*draft, error) {
 	f, err := createTemp(path)
 	if err != nil {
 		return nil, err
 	}
-	d := &draft{file: f, final: path, hash: sha256.New()}
+	d := &draft{file: f, final: path, size: size, hash: sha256.New()}
 	if err := f.Chmod(0o600); err != nil {
 		d.Abort()
 		return nil, d.failed(err)
@@ -53,10 +56,26 @@ func (d *draft) Write(p []byte) (int, error) {
 	return n, d.failed(err)
 }
 
-// finish makes the file durable.
-func (d *draft) finish() (Result, error) {
+// next takes a region, which must be the one behind what was taken before.
+func (d *draft) next(r *Region) error {
+	if r.Off != d.off || r.Len > d.size-d.off {
+		return fmt.Errorf("%s: %d bytes at %d came after %d of %d", d.final, r.Len, r.Off, d.off, d.size)
+	}
+	d.off += r.Len
+	return nil
+}
+
+// finish makes the file durable, of whose image everything must have been taken. Last
+// is what is still to be written.
+func (d *draft) finish(last []byte) (Result, error) {
+	if d.off != d.size {
+		return Result{}, fmt.Errorf("%s: ended after %d of %d bytes", d.final, d.off, d.size)
+	}
 	if d.state != writing {
 		return Result{}, fmt.Errorf("%s: finished twice", d.final)
+	}
+	if _, err := d.Write(last); err != nil {
+		return Result{}, err
 	}
 	if err := d.file.Sync(); err != nil {
 		return Result{}, d.failed(err)

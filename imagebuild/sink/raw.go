@@ -55,19 +55,17 @@ func (f Raw) Create(path string, size int64) (Sink, error) { return createRaw(pa
 // raw writes one image as it is.
 type raw struct {
 	*draft
-	size   int64  // of the image
-	off    int64  // how much of it was taken
 	buf    []byte // for what is the node's own
 	cloned bool   // the file holds the base image
 }
 
 // createRaw begins an image of size bytes that will be published at path.
 func createRaw(path string, size int64, base *os.File) (*raw, error) {
-	d, err := createDraft(path)
+	d, err := createDraft(path, size)
 	if err != nil {
 		return nil, err
 	}
-	r := &raw{draft: d, size: size, buf: make([]byte, 64<<10)}
+	r := &raw{draft: d, buf: make([]byte, 64<<10)}
 	hostfile.MakeSparse(d.file)
 	if base != nil {
 		r.cloned = hostfile.Clone(d.file, base) == nil
@@ -154,10 +152,7 @@ func (r *raw) take(n int64) error {
 
 // Finish implements [Sink].
 func (r *raw) Finish() (Result, error) {
-	if r.off != r.size {
-		return Result{}, fmt.Errorf("%s: ended after %d of %d bytes", r.final, r.off, r.size)
-	}
-	res, err := r.finish()
+	res, err := r.finish(nil)
 	res.Size = r.size
 	return res, err
 }

@@ -197,11 +197,11 @@ func (z *zeroBlock) pack(x *XZ, size int64) []xzPart {
 
 // Create implements [Format].
 func (x *XZ) Create(path string, size int64) (Sink, error) {
-	d, err := createDraft(path)
+	d, err := createDraft(path, size)
 	if err != nil {
 		return nil, err
 	}
-	s := &xz{draft: d, format: x, size: size, writer: xzfile.Writer{Check: x.check}}
+	s := &xz{draft: d, format: x, writer: xzfile.Writer{Check: x.check}}
 	if _, err := d.Write(s.writer.Header()); err != nil {
 		d.Abort()
 		return nil, err
@@ -214,18 +214,15 @@ type xz struct {
 	*draft
 	format *XZ
 	writer xzfile.Writer
-	size   int64 // of the image, unpacked
-	off    int64 // how much of it was taken
 	buf    []byte
 }
 
 // Take implements [Sink].
 func (s *xz) Take(r *Region) error {
 	shared := r.Packed.(*xzStretch)
-	if r.Off != s.off || r.Len > s.size-s.off {
-		return fmt.Errorf("%s: %d bytes at %d came after %d of %d", s.final, r.Len, r.Off, s.off, s.size)
+	if err := s.next(r); err != nil {
+		return err
 	}
-	s.off += r.Len
 	parts := shared.parts
 	switch {
 	case shared.raw != nil && len(r.Own) == 0:
@@ -355,11 +352,5 @@ func Merge(extents []layer.Extent, gap int64) []layer.Extent {
 
 // Finish implements [Sink].
 func (s *xz) Finish() (Result, error) {
-	if s.off != s.size {
-		return Result{}, fmt.Errorf("%s: ended after %d of %d bytes", s.final, s.off, s.size)
-	}
-	if _, err := s.Write(s.writer.End()); err != nil {
-		return Result{}, err
-	}
-	return s.finish()
+	return s.finish(s.writer.End())
 }

@@ -104,26 +104,24 @@ func (z *Zst) appendFrame(dst, data []byte, n int64) []byte {
 
 // Create implements [Format].
 func (z *Zst) Create(path string, size int64) (Sink, error) {
-	d, err := createDraft(path)
+	d, err := createDraft(path, size)
 	if err != nil {
 		return nil, err
 	}
-	return &zst{draft: d, format: z, size: size}, nil
+	return &zst{draft: d, format: z}, nil
 }
 
 // zst writes one image.
 type zst struct {
 	*draft
 	format *Zst
-	size   int64  // of the image, unpacked
-	off    int64  // how much of it was taken
 	table  []byte // an entry of the seek table for each frame
 }
 
 // Take implements [Sink].
 func (s *zst) Take(r *Region) error {
-	if r.Off != s.off || r.Len > s.size-s.off {
-		return fmt.Errorf("%s: %d bytes at %d came after %d of %d", s.final, r.Len, r.Off, s.off, s.size)
+	if err := s.next(r); err != nil {
+		return err
 	}
 	own := r.Own
 	for _, f := range r.Packed.(zstStretch) {
@@ -140,7 +138,6 @@ func (s *zst) Take(r *Region) error {
 			return err
 		}
 	}
-	s.off += r.Len
 	return nil
 }
 
@@ -179,9 +176,6 @@ const (
 
 // Finish implements [Sink].
 func (s *zst) Finish() (Result, error) {
-	if s.off != s.size {
-		return Result{}, fmt.Errorf("%s: ended after %d of %d bytes", s.final, s.off, s.size)
-	}
 	le := binary.LittleEndian
 	frames := len(s.table) / seekEntrySize
 	table := le.AppendUint32(nil, skippableMagic)
@@ -190,8 +184,5 @@ func (s *zst) Finish() (Result, error) {
 	table = le.AppendUint32(table, uint32(frames))
 	table = append(table, 0) // no flags: the frames have checksums of their own
 	table = le.AppendUint32(table, seekableMagic)
-	if _, err := s.Write(table); err != nil {
-		return Result{}, err
-	}
-	return s.finish()
+	return s.finish(table)
 }

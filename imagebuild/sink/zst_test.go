@@ -317,7 +317,7 @@ func TestDraftIsPrivateAndHiddenUntilPublished(t *testing.T) {
 	if err := os.WriteFile(path, []byte("earlier"), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	d, err := createDraft(path)
+	d, err := createDraft(path, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -327,7 +327,7 @@ func TestDraftIsPrivateAndHiddenUntilPublished(t *testing.T) {
 	if err := d.Publish(); err == nil {
 		t.Error("published before it was finished")
 	}
-	if _, err := d.finish(); err != nil {
+	if _, err := d.finish(nil); err != nil {
 		t.Fatal(err)
 	}
 	if b, _ := os.ReadFile(path); string(b) != "earlier" {
