@@ -262,21 +262,26 @@ func TestBuildReplaces(t *testing.T) {
 	}
 }
 
-// A build with --only makes the same images as one of all nodes.
+// A build with --only makes the same images as one of all nodes, however many are
+// worked on at once.
 func TestBuildOnly(t *testing.T) {
-	all, one := project(t, "stretch"), project(t, "stretch")
-	one.Only = []string{"blathers"}
-	a, err := Build(t.Context(), all)
-	if err != nil {
-		t.Fatal(err)
-	}
-	b, err := Build(t.Context(), one)
-	if err != nil {
-		t.Fatal(err)
-	}
-	i := slices.IndexFunc(a.Nodes, func(n NodeReport) bool { return n.Hostname == "blathers" })
-	if len(b.Nodes) != 1 || b.Nodes[0].SHA256 != a.Nodes[i].SHA256 {
-		t.Errorf("blathers alone is %+v, among all %+v", b.Nodes, a.Nodes[i])
+	for _, format := range Formats() {
+		all, one := project(t, "stretch"), project(t, "stretch")
+		all.Format, one.Format = format, format
+		all.Jobs, one.Jobs = 4, 1
+		one.Only = []string{"blathers"}
+		a, err := Build(t.Context(), all)
+		if err != nil {
+			t.Fatal(err)
+		}
+		b, err := Build(t.Context(), one)
+		if err != nil {
+			t.Fatal(err)
+		}
+		i := slices.IndexFunc(a.Nodes, func(n NodeReport) bool { return n.Hostname == "blathers" })
+		if len(b.Nodes) != 1 || b.Nodes[0].SHA256 != a.Nodes[i].SHA256 {
+			t.Errorf("%s: blathers alone is %+v, among all %+v", format, b.Nodes, a.Nodes[i])
+		}
 	}
 }
 

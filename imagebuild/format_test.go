@@ -109,29 +109,6 @@ func TestFormats(t *testing.T) {
 	}
 }
 
-// What is packed of a node depends neither on which others are wanted nor on how many
-// are worked on at once.
-func TestFormatOnly(t *testing.T) {
-	for _, format := range []string{FormatXZ, FormatZst} {
-		all, one := project(t, "stretch"), project(t, "stretch")
-		all.Format, one.Format = format, format
-		all.Jobs, one.Jobs = 4, 1
-		one.Only = []string{"blathers"}
-		a, err := Build(t.Context(), all)
-		if err != nil {
-			t.Fatal(err)
-		}
-		b, err := Build(t.Context(), one)
-		if err != nil {
-			t.Fatal(err)
-		}
-		i := slices.IndexFunc(a.Nodes, func(n NodeReport) bool { return n.Hostname == "blathers" })
-		if b.Nodes[0].SHA256 != a.Nodes[i].SHA256 {
-			t.Errorf("%s: blathers alone is %+v, among all %+v", format, b.Nodes[0], a.Nodes[i])
-		}
-	}
-}
-
 // A node that differs where those that were looked at do not is packed as well.
 func TestFormatRareNode(t *testing.T) {
 	need(t, "xz")
