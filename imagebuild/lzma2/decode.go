@@ -62,31 +62,60 @@ func (d *Decoder) Decode(dst []byte, pos int, c Chunk, in []byte) error {
 	return d.lzma(dst[:pos+c.Unpacked], pos, in, c.packed)
 }
 
-// tree decodes bits of a symbol, the highest first. The sizes of probs and the
-// number of bits are constants wherever it is called.
-func tree(probs []uint16, limit, rng, code uint32, in []byte, ip int) (uint32, uint32, uint32, int) {
+// toward0 with a probability makes it, in v - (v + toward0)>>moveBits, that of a bit
+// that was 0: xz's way to do it without a branch.
+const toward0 = 1<<32 + 1<<moveBits - 1 - 1<<probBits
+
+// tree decodes a symbol of log2(len(probs)) bits, the highest first.
+//
+// What the bits are cannot be foreseen, and processors lose more time on a branch
+// that they take for another than on the few operations of both: mask is all ones for
+// a bit that is 0, else 0.
+func tree(probs []uint16, rng, code uint32, in []byte, ip int) (uint32, uint32, uint32, int) {
 	sym := uint32(1)
-	for sym < limit {
+	for int(sym) < len(probs) {
 		p := &probs[sym]
 		v := uint32(*p)
 		bound := (rng >> probBits) * v
-		if code < bound {
-			rng = bound
-			*p = uint16(v + (1<<probBits-v)>>moveBits)
-			sym <<= 1
-		} else {
-			rng -= bound
-			code -= bound
-			*p = uint16(v - v>>moveBits)
-			sym = sym<<1 | 1
-		}
+		rest := uint64(code) - uint64(bound)
+		mask := uint32(rest >> 32)
+		rng -= bound
+		rng ^= (rng ^ bound) & mask
+		code = uint32(rest) + mask&bound
+		*p = uint16(v - uint32(int32(v+mask&toward0)>>moveBits))
+		sym = sym<<1 + 1 + mask
 		if rng < topValue {
 			rng <<= 8
 			code = code<<8 | uint32(in[ip])
 			ip++
 		}
 	}
-	return sym - limit, rng, code, ip
+	return sym - uint32(len(probs)), rng, code, ip
+}
+
+// reverseTree decodes n bits, the lowest first. Probs has a power of 2 of them, and at
+// least 1<<n.
+func reverseTree(probs []uint16, n, rng, code uint32, in []byte, ip int) (uint32, uint32, uint32, int) {
+	sym, out := uint32(1), uint32(0)
+	for i := range n {
+		p := &probs[int(sym)&(len(probs)-1)]
+		v := uint32(*p)
+		bound := (rng >> probBits) * v
+		rest := uint64(code) - uint64(bound)
+		mask := uint32(rest >> 32)
+		rng -= bound
+		rng ^= (rng ^ bound) & mask
+		code = uint32(rest) + mask&bound
+		*p = uint16(v - uint32(int32(v+mask&toward0)>>moveBits))
+		sym = sym<<1 + 1 + mask
+		out += (1 + mask) << (i & 31)
+		if rng < topValue {
+			rng <<= 8
+			code = code<<8 | uint32(in[ip])
+			ip++
+		}
+	}
+	return out, rng, code, ip
 }
 
 // bit decodes one bit.
@@ -115,21 +144,21 @@ func bit(p *uint16, rng, code uint32, in []byte, ip int) (uint32, uint32, uint32
 func (l *lenModel) length(posState, rng, code uint32, in []byte, ip int) (uint32, uint32, uint32, int) {
 	var b, n uint32
 	if b, rng, code, ip = bit(&l.choice, rng, code, in, ip); b == 0 {
-		n, rng, code, ip = tree(l.low[posState&15][:], lowSymbols, rng, code, in, ip)
+		n, rng, code, ip = tree(l.low[posState&15][:], rng, code, in, ip)
 		return n + minMatch, rng, code, ip
 	}
 	if b, rng, code, ip = bit(&l.choice2, rng, code, in, ip); b == 0 {
-		n, rng, code, ip = tree(l.mid[posState&15][:], lowSymbols, rng, code, in, ip)
+		n, rng, code, ip = tree(l.mid[posState&15][:], rng, code, in, ip)
 		return n + minMatch + lowSymbols, rng, code, ip
 	}
-	n, rng, code, ip = tree(l.high[:], 256, rng, code, in, ip)
+	n, rng, code, ip = tree(l.high[:], rng, code, in, ip)
 	return n + minMatch + 2*lowSymbols, rng, code, ip
 }
 
 // distance decodes the distance, less 1, of a match of n bytes.
 func (m *model) distance(n, rng, code uint32, in []byte, ip int) (uint32, uint32, uint32, int) {
 	var slot uint32
-	slot, rng, code, ip = tree(m.posSlot[lenState(n)&3][:], posSlots, rng, code, in, ip)
+	slot, rng, code, ip = tree(m.posSlot[lenState(n)&3][:], rng, code, in, ip)
 	if slot < startPosModel {
 		return slot, rng, code, ip
 	}
@@ -137,14 +166,9 @@ func (m *model) distance(n, rng, code uint32, in []byte, ip int) (uint32, uint32
 	dist := (2 | slot&1) << low
 	if slot < endPosModel {
 		base := dist - slot
-		sym := uint32(1)
-		for i := range low {
-			var b uint32
-			b, rng, code, ip = bit(&m.posSpecial[(base+sym)&(fullDistances-1)], rng, code, in, ip)
-			sym = sym<<1 | b
-			dist += b << i
-		}
-		return dist, rng, code, ip
+		var bits uint32
+		bits, rng, code, ip = reverseTree(m.posSpecial[base:base+32], low, rng, code, in, ip)
+		return dist + bits, rng, code, ip
 	}
 	for i := low; i > alignBits; i-- {
 		rng >>= 1
@@ -158,14 +182,9 @@ func (m *model) distance(n, rng, code uint32, in []byte, ip int) (uint32, uint32
 			ip++
 		}
 	}
-	sym := uint32(1)
-	for i := range uint32(alignBits) {
-		var b uint32
-		b, rng, code, ip = bit(&m.posAlign[sym&15], rng, code, in, ip)
-		sym = sym<<1 | b
-		dist += b << i
-	}
-	return dist, rng, code, ip
+	var bits uint32
+	bits, rng, code, ip = reverseTree(m.posAlign[:], alignBits, rng, code, in, ip)
+	return dist + bits, rng, code, ip
 }
 
 // lzma decodes a compressed chunk of packed bytes into dst[pos:].
@@ -207,18 +226,14 @@ func (d *Decoder) lzma(dst []byte, pos int, in []byte, packed int) error {
 					p := &probs[offset+with+sym]
 					v := uint32(*p)
 					bound := (rng >> probBits) * v
-					if code < bound {
-						rng = bound
-						*p = uint16(v + (1<<probBits-v)>>moveBits)
-						sym <<= 1
-						offset &^= with
-					} else {
-						rng -= bound
-						code -= bound
-						*p = uint16(v - v>>moveBits)
-						sym = sym<<1 | 1
-						offset = with
-					}
+					rest := uint64(code) - uint64(bound)
+					mask := uint32(rest >> 32)
+					rng -= bound
+					rng ^= (rng ^ bound) & mask
+					code = uint32(rest) + mask&bound
+					*p = uint16(v - uint32(int32(v+mask&toward0)>>moveBits))
+					sym = sym<<1 + 1 + mask
+					offset = with ^ mask&offset
 					if rng < topValue {
 						rng <<= 8
 						code = code<<8 | uint32(in[ip])
@@ -226,26 +241,7 @@ func (d *Decoder) lzma(dst []byte, pos int, in []byte, packed int) error {
 					}
 				}
 			} else {
-				for sym < 0x100 {
-					p := &probs[sym]
-					v := uint32(*p)
-					bound := (rng >> probBits) * v
-					if code < bound {
-						rng = bound
-						*p = uint16(v + (1<<probBits-v)>>moveBits)
-						sym <<= 1
-					} else {
-						rng -= bound
-						code -= bound
-						*p = uint16(v - v>>moveBits)
-						sym = sym<<1 | 1
-					}
-					if rng < topValue {
-						rng <<= 8
-						code = code<<8 | uint32(in[ip])
-						ip++
-					}
-				}
+				sym, rng, code, ip = tree(probs[:0x100], rng, code, in, ip)
 			}
 			dst[pos] = byte(sym)
 			pos++
@@ -314,10 +310,21 @@ func (d *Decoder) lzma(dst []byte, pos int, in []byte, packed int) error {
 	return nil
 }
 
+// wide is how much of a match is copied in pieces of 8 bytes.
+const wide = 32
+
 // copyMatch copies n bytes from dist bytes before pos, which may overlap: then they
 // repeat.
 func copyMatch(dst []byte, pos, dist, n int) {
 	from := pos - dist
+	if dist >= 8 && n <= wide && pos+wide <= len(dst) {
+		// Most matches are short. What is written behind their ends is written again.
+		to, of := dst[pos:pos+wide:pos+wide], dst[from:from+wide:from+wide]
+		for i := 0; i < n && i <= wide-8; i += 8 {
+			binary.LittleEndian.PutUint64(to[i:i+8], binary.LittleEndian.Uint64(of[i:i+8]))
+		}
+		return
+	}
 	if dist >= n {
 		copy(dst[pos:pos+n], dst[from:from+n])
 		return
