@@ -79,5 +79,5 @@ func (p *prepared) hot(ctx context.Context, o Options) ([]layer.Extent, error) {
 	err := parallel(o.Jobs, len(sample), func(_, i int) error {
 		return p.tryLayer(ctx, sample[i], func(l *layer.Layer) { found[i] = l.Extents() })
 	})
-	return sink.Merge(slices.Concat(found...), hotGap), err
+	return layer.Merge(hotGap, found...), err
 }

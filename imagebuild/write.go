@@ -22,33 +22,19 @@ type output struct {
 	tally *tally.Tally
 	// records are of the edits that not all nodes share.
 	records []plan.Record
-	own     []layer.Extent // of the layer, those that the pass has not come to
+	own     []layer.Extent // of the layer
 }
 
 // take passes a stretch that all nodes share on, with the node's changes.
 func (o *output) take(s sink.Stretch, packed sink.Packed) error {
-	r := sink.Region{Off: s.Off, Len: s.Len, Data: s.Data, Packed: packed, Patch: o.layer.Patch}
-	r.Own, o.own = cut(o.own, s.Off+s.Len)
+	r := sink.Region{
+		Off: s.Off, Len: s.Len, Data: s.Data, Packed: packed,
+		Own: layer.Within(o.own, s.Off, s.Len), Patch: o.layer.Patch,
+	}
 	if err := o.tally.Take(&r); err != nil {
 		return err
 	}
 	return o.sink.Take(&r)
-}
-
-// cut splits sorted extents at an offset.
-func cut(extents []layer.Extent, at int64) (before, rest []layer.Extent) {
-	for i, e := range extents {
-		switch {
-		case e.Off >= at:
-			return before, extents[i:]
-		case e.Off+e.Len > at:
-			before = append(before, layer.Extent{Off: e.Off, Len: at - e.Off})
-			rest = append([]layer.Extent{{Off: at, Len: e.Off + e.Len - at}}, extents[i+1:]...)
-			return before, rest
-		}
-		before = append(before, e)
-	}
-	return before, nil
 }
 
 // pass is the one way through the base image that feeds all outputs.
@@ -77,15 +63,11 @@ func (p *pass) run(ctx context.Context, progress func(done, total int64)) error 
 	spare := newSpare(p.jobs+1, regions)
 	defer spare.free()
 	p.image.DropCache() // of what was read to plan and to edit
-	perRegion := make([][]layer.Extent, len(regions))
-	for i, r := range regions {
-		perRegion[i], changed = cut(changed, r.Off+r.Len)
-	}
 	produce := func(ctx context.Context, i int) (out packed, err error) {
 		if out.buf, err = spare.get(ctx); err != nil {
 			return out, err
 		}
-		if out.Stretch, err = p.read(ctx, regions[i], perRegion[i], out.buf); err == nil {
+		if out.Stretch, err = p.read(ctx, regions[i], layer.Within(changed, regions[i].Off, regions[i].Len), out.buf); err == nil {
 			p.tallies.Take(out.Off, out.Len, out.Data)
 			out.packed, err = p.format.Pack(ctx, out.Stretch)
 		}

@@ -47,11 +47,6 @@ var ErrFrozen = errors.New("layer has forks and cannot be written any more")
 
 var _ backend.Storage = (*Layer)(nil)
 
-// Extent is a range of bytes.
-type Extent struct {
-	Off, Len int64
-}
-
 // Layer is a set of changed pages over a base or over another layer. Create one
 // with [New] or [Layer.Fork], and close it when it is no longer needed.
 type Layer struct {

@@ -33,7 +33,7 @@ func (f Raw) Clones(path string) bool {
 	if f.Base == nil {
 		return false
 	}
-	d, err := createDraft(path)
+	d, err := createDraft(path, 0)
 	if err != nil {
 		return false
 	}

@@ -87,7 +87,7 @@ func (x *XZ) Pack(ctx context.Context, s Stretch) (Packed, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	out := &xzStretch{Stretch: s, format: x, holes: within(x.hot, s.Off, s.Len)}
+	out := &xzStretch{Stretch: s, format: x, holes: layer.Within(x.hot, s.Off, s.Len)}
 	if i := x.base.Find(s.Off); i >= 0 {
 		out.block = &x.base.Blocks[i]
 		if out.block.Off != s.Off || out.block.Size != s.Len {
@@ -114,18 +114,6 @@ func (s *xzStretch) Release() {
 		s.format.packers.Put(s.packer)
 	}
 	s.raw, s.parts, s.packer = nil, nil, nil
-}
-
-// within returns the parts of extents that are in n bytes at off.
-func within(extents []layer.Extent, off, n int64) []layer.Extent {
-	var out []layer.Extent
-	for _, e := range extents {
-		from, to := max(e.Off, off), min(e.Off+e.Len, off+n)
-		if from < to {
-			out = append(out, layer.Extent{Off: from, Len: to - from})
-		}
-	}
-	return out
 }
 
 // edit packs a stretch but for its holes. Old are the base's bytes, to which they are
@@ -233,7 +221,7 @@ func (s *xz) Take(r *Region) error {
 		// The node differs where others don't.
 		var err error
 		var p *lzma2.Packer
-		if parts, p, err = s.format.edit(shared, union(shared.holes, r.Own), slices.Clone(shared.Base)); err != nil {
+		if parts, p, err = s.format.edit(shared, layer.Merge(0, shared.holes, r.Own), slices.Clone(shared.Base)); err != nil {
 			return err
 		}
 		if p != nil {
@@ -323,31 +311,6 @@ func covered(own, holes []layer.Extent) bool {
 		}
 	}
 	return true
-}
-
-// union returns the extents that cover those of a and of b.
-func union(a, b []layer.Extent) []layer.Extent { return Merge(slices.Concat(a, b), 0) }
-
-// Merge sorts extents and joins those with gaps of no more than gap bytes between them.
-func Merge(extents []layer.Extent, gap int64) []layer.Extent {
-	slices.SortFunc(extents, func(a, b layer.Extent) int {
-		switch {
-		case a.Off < b.Off:
-			return -1
-		case a.Off > b.Off:
-			return 1
-		}
-		return 0
-	})
-	var out []layer.Extent
-	for _, e := range extents {
-		if last := len(out) - 1; last >= 0 && e.Off <= out[last].Off+out[last].Len+gap {
-			out[last].Len = max(out[last].Len, e.Off+e.Len-out[last].Off)
-			continue
-		}
-		out = append(out, e)
-	}
-	return out
 }
 
 // Finish implements [Sink].
