@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"testing"
-
-	"github.com/piimg/piimg/imagebuild/layer"
 )
 
 // A pass that fails ends: no region waits for buffers that another one does not give
@@ -14,7 +12,7 @@ func TestSpareAfterError(t *testing.T) {
 	wrong := errors.New("wrong")
 	for run := range 40_000 {
 		const n, jobs = 40, 2
-		s := newSpare(jobs+1, []layer.Extent{{Len: 1}})
+		s := newSpare(jobs+1, 1)
 		err := inOrder(t.Context(), n, jobs, func(ctx context.Context, i int) (*buffers, error) {
 			b, err := s.get(ctx)
 			if err == nil && i >= run%n {

@@ -15,6 +15,17 @@ import (
 // a time, in bytes.
 const regionSize = 4 << 20
 
+// passMemory is what the regions at work may take, in bytes, of the 256 MiB that a
+// build of an image with blocks of 24 MiB is to do with. A region that is edited and
+// packed takes three and a half times its size: what the base has, what nodes share,
+// and the packer's tables.
+const passMemory = 168 << 20
+
+// workers returns how many regions of up to size bytes are worked on at once.
+func workers(jobs int, size int64) int {
+	return min(jobs, int(max(1, passMemory*2/(7*max(1, size)))))
+}
+
 // output is one node's image on its way to its sink.
 type output struct {
 	layer *layer.Layer
@@ -60,7 +71,9 @@ func (p *pass) run(ctx context.Context, progress func(done, total int64)) error 
 		buf    *buffers
 	}
 	regions := cutRegions(p.image, p.shared.Size())
-	spare := newSpare(p.jobs+1, regions)
+	size := largest(regions)
+	workers := workers(p.jobs, size)
+	spare := newSpare(workers+1, size)
 	defer spare.free()
 	p.image.DropCache() // of what was read to plan and to edit
 	produce := func(ctx context.Context, i int) (out packed, err error) {
@@ -86,7 +99,7 @@ func (p *pass) run(ctx context.Context, progress func(done, total int64)) error 
 		}
 		return err
 	}
-	return inOrder(ctx, len(regions), p.jobs, produce, consume)
+	return inOrder(ctx, len(regions), workers, produce, consume)
 }
 
 // read reads what all nodes have in a region, and what the base has there.
@@ -136,6 +149,14 @@ func cutRegions(image *source.Image, size int64) []layer.Extent {
 	return out
 }
 
+// largest returns the size of the largest region.
+func largest(regions []layer.Extent) (size int64) {
+	for _, r := range regions {
+		size = max(size, r.Len)
+	}
+	return size
+}
+
 // buffers is the memory for one region at a time.
 type buffers struct {
 	size int
@@ -162,11 +183,7 @@ type spare struct {
 	idle chan *buffers
 }
 
-func newSpare(n int, regions []layer.Extent) *spare {
-	var size int64
-	for _, r := range regions {
-		size = max(size, r.Len)
-	}
+func newSpare(n int, size int64) *spare {
 	s := &spare{idle: make(chan *buffers, n)}
 	for range n {
 		b := &buffers{size: int(size)}

