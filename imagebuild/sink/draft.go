@@ -7,6 +7,8 @@ import (
 	"hash"
 	"os"
 	"path/filepath"
+
+	"github.com/piimg/piimg/imagebuild/hostfile"
 )
 
 // draft is an image's file until it is published: a temporary file beside its
@@ -17,6 +19,7 @@ type draft struct {
 	size    int64 // of the image, unpacked
 	off     int64 // how much of it was taken
 	written int64 // bytes, by Write
+	begun   int64 // of these, those that the disk was given to write
 	hash    hash.Hash
 	state   state
 }
@@ -28,6 +31,10 @@ const (
 	finished
 	ended
 )
+
+// writeback is how much is written before the disk begins with it: if nothing were
+// until the end, a build would wait there for all of it.
+const writeback = 16 << 20
 
 // createDraft begins the file of an image of size unpacked bytes that will be
 // published at path. Until then, and after, only its owner can read it: images hold
@@ -53,6 +60,10 @@ func (d *draft) Write(p []byte) (int, error) {
 	n, err := d.file.Write(p)
 	d.hash.Write(p[:n])
 	d.written += int64(n)
+	if fresh := d.written - d.begun; fresh >= writeback {
+		hostfile.StartWriteback(d.file, d.begun, fresh)
+		d.begun = d.written
+	}
 	return n, d.failed(err)
 }
 
