@@ -13,7 +13,8 @@
 # .img beside `xz -dc -T0` once and seven times cp.
 #
 #   PACKED_RUNS      pairs with packed images          (default 3)
-#   PACKED_SCRIPT    how often the script packs, which takes minutes (default 1)
+#   PACKED_SCRIPT    how often the script packs, which takes minutes (default 1;
+#                    0: leave it out)
 #   RUNS             pairs for each packing            (default 5)
 #   PIIMG            the program                       (default bin/piimg)
 #   PIIMG_E2E_CACHE  where base images are kept, as for ../e2e/run.sh
@@ -133,6 +134,16 @@ unpack_and_copy() {
 	for i in 1 2 3 4 5 6 7; do cp --sparse=always "$work/out/base.img" "$work/out/$i.img"; done
 	sync "$work/out"/*.img
 }
+(cd "$here" && CGO_ENABLED=0 "${GO:-go}" build -o "$work/decode" ./decode)
+# As the base, in blocks of 192 MiB, as xz -9 makes them.
+large=$cache/bookworm-amd64-192.img.xz
+[ -w "$cache" ] || large=$work/bookworm-amd64-192.img.xz
+if [ ! -e "$large" ] || [ "$base" -nt "$large" ]; then
+	log "packing the base in blocks of 192 MiB (once)"
+	xz -0 --block-size=192MiB -T0 -c "$base" >"$large.new"
+	mv "$large.new" "$large"
+fi
+nodes_file "$large" >"$work/large.yaml"
 # A command of this script is run by a bash of its own, so that its memory is measured.
 export piimg work xz_base
 export -f build floor unpack_and_copy
@@ -150,9 +161,14 @@ for _ in $(seq "${PACKED_RUNS:-3}"); do
 	once packed zst bash -c 'build "$work/out" --format img.zst'
 	once packed raw bash -c 'build "$work/out"'
 	once packed copies bash -c unpack_and_copy
+	once packed decode "$work/decode" "$xz_base"
+	once packed xz bash -c 'xz -dc -T2 "$xz_base" >/dev/null'
 done
 for _ in $(seq "${PACKED_SCRIPT:-1}"); do
 	once packed script env PACK=1 EDITS="$work/edits" "$work/edit.sh" "$xz_base" "$work/out" "${names[@]}"
+done
+for format in img img.xz img.zst; do
+	once packed "large-$format" "$piimg" build --quiet --nodes "$work/large.yaml" --secrets "$work/secrets.yaml" --out "$work/out" --format "$format" --only tom-nook
 done
 rm -rf "$work/out"
 of() { awk '{ print $1 }' "$work/packed.$1" | median; }
@@ -165,9 +181,17 @@ printf '\nPacked images: medians of %s runs (the script: %s); the largest has %s
 row() { printf '| %s | %s | %s | %s | %s | %s |\n' "$@"; }
 row what 'piimg, s' beside s ratio "piimg's peak, MiB"
 row --- --- --- --- --- ---
-row '7 × .img.xz' "$seven" 'script with xz -T0 -6' "$(of script)" "$(ratio "$(of script)" "$seven") times faster" "$(peak "$work/packed.seven")"
+beside_script() { # beside_script WHAT NAME
+	[ ! -e "$work/packed.script" ] || row "$1" "$(of "$2")" 'script with xz -T0 -6' "$(of script)" \
+		"$(ratio "$(of script)" "$(of "$2")") times faster" "$(peak "$work/packed.$2")"
+}
+beside_script '7 × .img.xz' seven
+beside_script '7 × .img.zst' zst
 row '7 × .img.xz' "$seven" 'cp + sync + sha256sum of them' "$(of floor)" "$(ratio "$seven" "$(of floor)")" "$(peak "$work/packed.seven")"
 row 'one node' "$one" 'cp + sync + sha256sum of it' "$(of floor1)" "$(ratio "$one" "$(of floor1)")" "$(peak "$work/packed.one")"
 row 'one more node' "$more" 'cp + sync + sha256sum of it' "$(of floor1)" "$(ratio "$more" "$(of floor1)")" ''
-row '7 × .img.zst' "$(of zst)" 'script with xz -T0 -6' "$(of script)" "$(ratio "$(of script)" "$(of zst)") times faster" "$(peak "$work/packed.zst")"
 row '7 × .img' "$(of raw)" 'xz -dc -T0 once, 7 × cp, sync' "$(of copies)" "$(ratio "$(of raw)" "$(of copies)")" "$(peak "$work/packed.raw")"
+row 'decoding' "$(of decode)" 'xz -dc -T2' "$(of xz)" "$(ratio "$(of decode)" "$(of xz)")" "$(peak "$work/packed.decode")"
+for format in img img.xz img.zst; do
+	row "one .$format from blocks of 192 MiB" "$(of "large-$format")" '' '' '' "$(peak "$work/packed.large-$format")"
+done
