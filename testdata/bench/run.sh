@@ -9,8 +9,9 @@
 #
 # Then packed images, from the .img.xz base: seven .img.xz beside the same script with
 # `xz -T0 -6`, and beside what no tool can be quicker than, `cp` and `sha256sum` of the
-# seven files; what one more node costs, beside cp and sha256sum of one file; and seven
-# .img beside `xz -dc -T0` once and seven times cp.
+# seven files; what one more node costs, beside cp and sha256sum of one file; seven .img
+# beside `xz -dc -T0` once and seven times cp; decoding alone beside `xz -dc -T2`; and
+# the memory that blocks of 192 MiB take.
 #
 #   PACKED_RUNS      pairs with packed images          (default 3)
 #   PACKED_SCRIPT    how often the script packs, which takes minutes (default 1;
