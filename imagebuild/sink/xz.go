@@ -25,7 +25,6 @@ type XZ struct {
 	check   xzfile.Check
 	hot     []layer.Extent
 	packers sync.Pool // of *lzma2.Packer
-	raws    sync.Pool // of *[]byte
 	zeros   zeroBlock
 }
 
@@ -57,7 +56,6 @@ func NewXZ(base *xzfile.File, hot []layer.Extent) (*XZ, error) {
 		return nil, fmt.Errorf("%w: its blocks use the filters %s", ErrNoSplice, b.Filters)
 	}
 	x.packers.New = func() any { return new(lzma2.Packer) }
-	x.raws.New = func() any { return new([]byte) }
 	return x, nil
 }
 
@@ -69,7 +67,7 @@ type xzStretch struct {
 	Stretch
 	format *XZ
 	block  *xzfile.Block // of the base; nil behind its end
-	raw    *[]byte       // the whole block, if all nodes have it as it is in the base
+	asIs   bool          // whether all nodes have the block as it stands in the base
 	holes  []layer.Extent
 	parts  []xzPart // else
 	// packer holds the chunks of parts.
@@ -96,9 +94,7 @@ func (x *XZ) Pack(ctx context.Context, s Stretch) (Packed, error) {
 	}
 	var err error
 	if out.block != nil && len(s.Changed) == 0 && len(out.holes) == 0 {
-		raw := x.raws.Get().(*[]byte)
-		*raw = slices.Grow((*raw)[:0], int(out.block.PackedSize()))[:out.block.PackedSize()]
-		out.raw, err = raw, x.base.Raw(out.block, *raw)
+		out.asIs = true
 	} else {
 		out.parts, out.packer, err = x.edit(out, out.holes, s.Base)
 	}
@@ -107,13 +103,10 @@ func (x *XZ) Pack(ctx context.Context, s Stretch) (Packed, error) {
 
 // Release implements [Releaser].
 func (s *xzStretch) Release() {
-	if s.raw != nil {
-		s.format.raws.Put(s.raw)
-	}
 	if s.packer != nil {
 		s.format.packers.Put(s.packer)
 	}
-	s.raw, s.parts, s.packer = nil, nil, nil
+	s.parts, s.packer = nil, nil
 }
 
 // edit packs a stretch but for its holes. Old are the base's bytes, to which they are
@@ -213,10 +206,8 @@ func (s *xz) Take(r *Region) error {
 	}
 	parts := shared.parts
 	switch {
-	case shared.raw != nil && len(r.Own) == 0:
-		s.writer.Block(shared.block.UnpaddedSize, r.Len)
-		_, err := s.Write(*shared.raw)
-		return err
+	case shared.asIs && len(r.Own) == 0:
+		return s.copyBlock(shared.block)
 	case !covered(r.Own, shared.holes):
 		// The node differs where others don't.
 		var err error
@@ -229,6 +220,25 @@ func (s *xz) Take(r *Region) error {
 		}
 	}
 	return s.block(r, shared, parts)
+}
+
+// copyBlock writes a block of the base as it stands there. Each node reads it anew, from
+// what the system has just cached: whole blocks in memory would be as large as they pack
+// badly.
+func (s *xz) copyBlock(b *xzfile.Block) error {
+	s.writer.Block(b.UnpaddedSize, b.Size)
+	for done := int64(0); done < b.PackedSize(); {
+		n := int(min(pieceSize, b.PackedSize()-done))
+		s.buf = slices.Grow(s.buf[:0], n)[:n]
+		if err := s.format.base.Raw(b, s.buf, done); err != nil {
+			return err
+		}
+		if _, err := s.Write(s.buf); err != nil {
+			return err
+		}
+		done += int64(n)
+	}
+	return nil
 }
 
 // block writes an edited block.

@@ -92,9 +92,9 @@ func (f *File) Data(b *Block) *io.SectionReader {
 	return io.NewSectionReader(f.r, b.PackedOff+int64(b.HeaderSize), b.dataSize())
 }
 
-// Raw fills p, of b.PackedSize() bytes, with all of a block as it stands in the file:
-// header, data, padding and check.
-func (f *File) Raw(b *Block, p []byte) error { return readAt(f.r, p, b.PackedOff) }
+// Raw fills p with a block as it stands in the file, from its byte off on: of its
+// b.PackedSize() bytes of header, data, padding and check.
+func (f *File) Raw(b *Block, p []byte, off int64) error { return readAt(f.r, p, b.PackedOff+off) }
 
 // short reports whether the file has become too short for a block since it was opened.
 func (f *File) short(b *Block) bool {
