@@ -69,7 +69,7 @@ type xzStretch struct {
 	block  *xzfile.Block // of the base; nil behind its end
 	asIs   bool          // whether all nodes have the block as it stands in the base
 	holes  []layer.Extent
-	parts  []xzPart // else
+	parts  []xzPart // unless asIs
 	// packer holds the chunks of parts.
 	packer *lzma2.Packer
 }
@@ -92,12 +92,12 @@ func (x *XZ) Pack(ctx context.Context, s Stretch) (Packed, error) {
 			return nil, fmt.Errorf("a stretch of %d bytes at %d is no block of the base image", s.Len, s.Off)
 		}
 	}
-	var err error
 	if out.block != nil && len(s.Changed) == 0 && len(out.holes) == 0 {
 		out.asIs = true
-	} else {
-		out.parts, out.packer, err = x.edit(out, out.holes, s.Base)
+		return out, nil
 	}
+	var err error
+	out.parts, out.packer, err = x.edit(out, out.holes, s.Base)
 	return out, err
 }
 
