@@ -63,9 +63,9 @@ func (p *Packer) PackParts(data []byte, holes []Span) []Part {
 
 // Replay edits a block whose chunks packed reads. Parts together cover the block.
 //
-// Chunks are valid until the Packer is used again. Those before the first change are kept as they are. From there on, what was
-// packed as literals and matches is encoded as the same literals and matches, unless
-// a match points to what has changed.
+// Chunks are valid until the Packer is used again. Those before the first change are
+// kept as they are. From there on, what was packed as literals and matches is encoded
+// as the same literals and matches, unless a match points to what has changed.
 func (p *Packer) Replay(packed io.Reader, e Edit) ([]Part, error) {
 	if len(e.Old) != len(e.New) {
 		return nil, fmt.Errorf("edit a block of %d bytes into one of %d", len(e.Old), len(e.New))

@@ -25,6 +25,7 @@ type XZ struct {
 	check   xzfile.Check
 	hot     []layer.Extent
 	packers sync.Pool // of *lzma2.Packer
+	bufs    buffers
 	zeros   zeroBlock
 }
 
@@ -195,7 +196,6 @@ type xz struct {
 	*draft
 	format *XZ
 	writer xzfile.Writer
-	buf    []byte
 }
 
 // Take implements [Sink].
@@ -227,13 +227,15 @@ func (s *xz) Take(r *Region) error {
 // badly.
 func (s *xz) copyBlock(b *xzfile.Block) error {
 	s.writer.Block(b.UnpaddedSize, b.Size)
+	buf := s.format.bufs.get(pieceSize)
+	defer s.format.bufs.put(buf)
 	for done := int64(0); done < b.PackedSize(); {
-		n := int(min(pieceSize, b.PackedSize()-done))
-		s.buf = slices.Grow(s.buf[:0], n)[:n]
-		if err := s.format.base.Raw(b, s.buf, done); err != nil {
+		p := (*buf)[:min(pieceSize, b.PackedSize()-done)]
+		if err := s.format.base.Raw(b, p, done); err != nil {
 			return err
 		}
-		if _, err := s.Write(s.buf); err != nil {
+		n, err := s.Write(p)
+		if err != nil {
 			return err
 		}
 		done += int64(n)
@@ -291,16 +293,15 @@ func (s *xz) block(r *Region, shared *xzStretch, parts []xzPart) error {
 // fill packs what the node has in a hole.
 func (s *xz) fill(p *lzma2.Packer, r *Region, hole lzma2.Span) (chunks, sum []byte, err error) {
 	base := max(hole.From-1, 0) &^ 15 // as Pack wants it
-	n := hole.To - base
-	s.buf = slices.Grow(s.buf[:0], n)[:n]
-	if err := r.Read(s.buf, r.Off+int64(base)); err != nil {
+	data := s.format.bufs.get(hole.To - base)
+	defer s.format.bufs.put(data)
+	if err := r.Read(*data, r.Off+int64(base)); err != nil {
 		return nil, nil, err
 	}
-	own := s.buf[hole.From-base:]
 	if s.format.check.Combines() {
-		sum = s.format.check.Sum(own)
+		sum = s.format.check.Sum((*data)[hole.From-base:])
 	}
-	return p.Pack(s.buf, hole.From-base, hole.From == 0), sum, nil
+	return p.Pack(*data, hole.From-base, hole.From == 0), sum, nil
 }
 
 // hashAll returns the SHA-256 of a region, for blocks whose check is that.

@@ -5,7 +5,6 @@ import (
 	"context"
 	"encoding/binary"
 	"fmt"
-	"sync"
 
 	"github.com/klauspost/compress/zstd"
 )
@@ -25,8 +24,8 @@ const frameSize = 1 << 20
 // unpack any part of the image without what comes before.
 type Zst struct {
 	enc   *zstd.Encoder
-	zeros []byte    // a packed frame of zeros
-	bufs  sync.Pool // of *[]byte, for frames of single nodes
+	zeros []byte  // a packed frame of zeros
+	bufs  buffers // for frames of single nodes
 }
 
 var _ Format = (*Zst)(nil)
@@ -48,7 +47,6 @@ func NewZst(jobs int) (*Zst, error) {
 	}
 	z := &Zst{enc: enc}
 	z.zeros = enc.EncodeAll(zeroRun[:frameSize], nil)
-	z.bufs.New = func() any { return new([]byte) }
 	return z, nil
 }
 
@@ -67,8 +65,8 @@ type zstFrame struct {
 // Pack implements [Format].
 func (z *Zst) Pack(ctx context.Context, s Stretch) (Packed, error) {
 	var out zstStretch
-	buf := z.bufs.Get().(*[]byte)
-	defer z.bufs.Put(buf)
+	buf := z.bufs.get(0)
+	defer z.bufs.put(buf)
 	for off, n := s.Off, int64(0); off < s.Off+s.Len; off += n {
 		if err := ctx.Err(); err != nil {
 			return nil, err
@@ -143,18 +141,13 @@ func (s *zst) Take(r *Region) error {
 
 // takeFrame packs a frame as this node has it.
 func (s *zst) takeFrame(r *Region, f zstFrame) error {
-	data := s.format.bufs.Get().(*[]byte)
-	packed := s.format.bufs.Get().(*[]byte)
-	defer s.format.bufs.Put(data)
-	defer s.format.bufs.Put(packed)
-	if cap(*data) < frameSize {
-		*data = make([]byte, frameSize)
-	}
-	p := (*data)[:f.size]
-	if err := r.Read(p, f.off); err != nil {
+	data, packed := s.format.bufs.get(int(f.size)), s.format.bufs.get(0)
+	defer s.format.bufs.put(data)
+	defer s.format.bufs.put(packed)
+	if err := r.Read(*data, f.off); err != nil {
 		return err
 	}
-	*packed = s.format.appendFrame((*packed)[:0], p, f.size)
+	*packed = s.format.appendFrame(*packed, *data, f.size)
 	return s.write(*packed, f.size)
 }
 
