@@ -14,7 +14,6 @@ import (
 	"github.com/piimg/piimg/imagebuild/hostfile"
 	"github.com/piimg/piimg/imagebuild/layer"
 	"github.com/piimg/piimg/imagebuild/manifest"
-	"github.com/piimg/piimg/imagebuild/source"
 )
 
 // DifferenceError says where a build differs from an earlier one.
@@ -204,13 +203,12 @@ func differentLine(a, b []byte) int {
 
 // image says where an image differs from an earlier one.
 func (a *against) image(ctx context.Context, now *layer.Layer, path string) (lines []string, err error) {
-	old, err := source.Open(ctx, path, source.Options{CacheDir: a.o.CacheDir, Workers: 1})
+	old, err := openBuilt(ctx, path, a.o.CacheDir)
 	if err != nil {
 		return nil, err
 	}
-	before := layer.New(old, old.Size())
-	defer func() { err = errors.Join(err, before.Close(), old.Close()) }()
-	d := differences{now: now, before: before}
+	defer func() { err = errors.Join(err, old.Close()) }()
+	d := differences{now: now, before: old.layer}
 	if err := old.Scan(ctx, d.compare); err != nil {
 		return nil, err
 	}

@@ -7,14 +7,10 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"time"
 
 	"github.com/piimg/piimg/imagebuild/hostfile"
-	"github.com/piimg/piimg/imagebuild/layer"
 	"github.com/piimg/piimg/imagebuild/manifest"
-	"github.com/piimg/piimg/imagebuild/raspios"
 	"github.com/piimg/piimg/imagebuild/sink"
-	"github.com/piimg/piimg/imagebuild/source"
 )
 
 // imagePath is where a node's image is published.
@@ -34,10 +30,9 @@ func checkOutputs(ctx context.Context, p *prepared, o Options) error {
 	if err := errors.Join(sink.RemoveStale(o.Out), sink.Probe(o.Out)); err != nil {
 		return fmt.Errorf("the output folder %s cannot be written to: %w; choose another with --out", o.Out, err)
 	}
-	var errs []error
-	for _, i := range p.chosen {
-		errs = append(errs, checkReplace(ctx, p, o, p.config.Nodes[i].Hostname))
-	}
+	errs := []error{parallel(o.Jobs, len(p.chosen), func(_, i int) error {
+		return checkReplace(ctx, p, o, p.hostname(i))
+	})}
 	companion := func(path string, ours func([]byte) error) { errs = append(errs, checkCompanion(path, o.Force, ours)) }
 	companion(filepath.Join(o.Out, sink.SumsName), sink.CheckSums)
 	for _, c := range companions(p.config) {
@@ -106,26 +101,10 @@ func checkReplace(ctx context.Context, p *prepared, o Options, hostname string) 
 
 // nodeOf returns the host name of the node that piimg made an image for.
 func nodeOf(ctx context.Context, path string, o Options) (hostname string, err error) {
-	image, err := source.Open(ctx, path, source.Options{CacheDir: o.CacheDir, Workers: 1})
+	image, err := openBuilt(ctx, path, o.CacheDir)
 	if err != nil {
 		return "", err
 	}
-	l := layer.New(image, image.Size())
-	defer func() { err = errors.Join(err, l.Close(), image.Close()) }()
-	parts, err := locate(l)
-	if err != nil {
-		return "", err
-	}
-	files, err := parts.open(l, true, time.Time{})
-	if err != nil {
-		return "", err
-	}
-	facts, err := raspios.Detect(files.boot, files.root)
-	if err := errors.Join(err, files.close()); err != nil {
-		return "", err
-	}
-	if facts.Node == nil {
-		return "", errors.New("it has no piimg-node.txt")
-	}
-	return facts.Node.Hostname, nil
+	defer func() { err = errors.Join(err, image.Close()) }()
+	return image.node()
 }

@@ -39,29 +39,28 @@ func (v *imageVerifier) verify(ctx context.Context) (err error) {
 	}
 	defer os.RemoveAll(tmp)
 	// What has to be unpacked is not worth keeping: it is looked at once.
-	image, err := source.Open(ctx, filepath.Join(v.dir, v.name), source.Options{CacheDir: tmp, Workers: 1})
+	image, err := openBuilt(ctx, filepath.Join(v.dir, v.name), tmp)
 	if err != nil {
 		return v.unreadable(ctx, err)
 	}
-	l := layer.New(image, image.Size())
-	defer func() { err = errors.Join(err, l.Close(), image.Close()) }()
+	defer func() { err = errors.Join(err, image.Close()) }()
 	if kind := image.Packing().Kind; kind != v.format {
 		v.problem(v.name, "it is packed as %s, and in %s as %s", kind, manifest.Name, v.format)
 	}
-	if err := v.scan(ctx, image); err != nil {
+	if err := v.scan(ctx, image.Image); err != nil {
 		return v.unreadable(ctx, err)
 	}
 	quiet := v.o
 	quiet.Progress, quiet.Notice = func(string, int64, int64) {}, func(string) {}
-	checked, err := checkOpened(ctx, v.name, l, quiet)
+	checked, err := checkOpened(ctx, v.name, image.layer, quiet)
 	if err != nil {
 		return v.unreadable(ctx, err)
 	}
 	v.findings(checked)
-	if err := v.edits(ctx, l); err != nil {
+	if err := v.edits(ctx, image.layer); err != nil {
 		return v.unreadable(ctx, err)
 	}
-	v.unmapped(l)
+	v.unmapped(image.layer)
 	return ctx.Err()
 }
 

@@ -1,7 +1,9 @@
 package raspios
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"strings"
 	"time"
 
@@ -74,7 +76,17 @@ func (b *builder) note() string {
 	return s.String()
 }
 
-// node reads the note of an image that piimg made; nil if there is none.
+// ReadNode reads which node an image's boot partition says that piimg made it for;
+// nil, if it says none.
+func ReadNode(boot fs.FS) (*NodeFacts, error) {
+	r := &reader{d: newDraft(boot, nil)}
+	n := r.node()
+	if err := errors.Join(r.errs...); err != nil {
+		return nil, fmt.Errorf("failed to read the image: %w", err)
+	}
+	return n, nil
+}
+
 func (r *reader) node() *NodeFacts {
 	text := r.boot(noteName)
 	if text == "" {

@@ -98,6 +98,10 @@ func (m *Image) fail(err error) error {
 	if m.repacked && (errors.Is(err, ErrCorrupt) || errors.Is(err, ErrTruncated)) {
 		return m.damagedCopy(err)
 	}
+	var e *Error
+	if m.opts.Again != "" && errors.As(err, &e) && e.Remedy == downloadAgain {
+		e.Remedy = m.opts.Again
+	}
 	return err
 }
 

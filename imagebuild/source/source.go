@@ -77,6 +77,10 @@ type Options struct {
 	// are unpacked into the cache folder.
 	Memory int64
 
+	// Again is what errors tell to do about a damaged image. Empty means to
+	// download it again.
+	Again string
+
 	// Notice, if set, is told in a sentence what takes long or looks odd.
 	Notice func(string)
 

@@ -117,7 +117,7 @@ func readStream(r io.ReaderAt, end int64, last bool) (stream, error) {
 		return s, err
 	}
 	if string(foot[10:]) != footerMagic {
-		return s, cutOff(last, footOff, "there is no stream footer")
+		return s, cutOff(last, footOff, "there is no stream footer, or something was added behind it")
 	}
 	if pad%4 != 0 {
 		return s, cutOff(last, footerEnd, "the padding of %d bytes is not a multiple of four", pad)

@@ -1,0 +1,62 @@
+package imagebuild
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/piimg/piimg/imagebuild/disk"
+	"github.com/piimg/piimg/imagebuild/fat"
+	"github.com/piimg/piimg/imagebuild/layer"
+	"github.com/piimg/piimg/imagebuild/raspios"
+	"github.com/piimg/piimg/imagebuild/source"
+)
+
+// builtMemory bounds, in bytes, what reading an image that was built takes. Several are
+// read at once, so it is what one worker needs with the blocks of 24 MiB that xz -6 makes.
+const builtMemory = 76 << 20
+
+// builtImage is an image that was built, open to be read.
+type builtImage struct {
+	*source.Image
+	layer *layer.Layer
+}
+
+// openBuilt opens the image at path. What has to be unpacked for that goes into cacheDir.
+func openBuilt(ctx context.Context, path, cacheDir string) (*builtImage, error) {
+	image, err := source.Open(ctx, path, source.Options{
+		CacheDir: cacheDir, Workers: 1, Memory: builtMemory, Again: "build it again",
+	})
+	if err != nil {
+		return nil, err
+	}
+	return &builtImage{Image: image, layer: layer.New(image, image.Size())}, nil
+}
+
+// Close ends the use of the image.
+func (b *builtImage) Close() error { return errors.Join(b.layer.Close(), b.Image.Close()) }
+
+// node returns the host name of the node that piimg made the image for. It reads the boot
+// partition's note, and no more than it takes to find that.
+func (b *builtImage) node() (hostname string, err error) {
+	d, err := disk.Open(b.layer, b.Size())
+	if err != nil {
+		return "", err
+	}
+	part, err := d.FindBoot()
+	if err != nil {
+		return "", err
+	}
+	boot, err := fat.Open(b.layer, part.Start, part.Size, fat.Options{ReadOnly: true})
+	if err != nil {
+		return "", fmt.Errorf("partition %d: %w", part.Index, err)
+	}
+	node, err := raspios.ReadNode(boot)
+	if err := errors.Join(err, boot.Close()); err != nil {
+		return "", err
+	}
+	if node == nil {
+		return "", errors.New("it has no piimg-node.txt")
+	}
+	return node.Hostname, nil
+}
