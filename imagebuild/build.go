@@ -62,24 +62,33 @@ func Build(ctx context.Context, o Options) (_ *Report, err error) {
 	if err != nil {
 		return nil, KindUsage.as(err)
 	}
-	p, err := prepare(ctx, o, newSecrets{draw: secrets.Draw, keep: func(drawn *secrets.Secrets) (*secrets.Secrets, error) {
+	p, err := load(ctx, o)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, p.close()) }()
+	// Looking at images that are to be replaced takes memory, as does the base's cache:
+	// the one is over before the other begins.
+	defer func() {
+		if err != nil {
+			p.removeOut(o.Out)
+		}
+	}()
+	if err := checkOutputs(ctx, p, o); err != nil {
+		return nil, KindOutput.as(err)
+	}
+	if err := p.decide(ctx, o, newSecrets{draw: secrets.Draw, keep: func(drawn *secrets.Secrets) (*secrets.Secrets, error) {
 		s, created, err := drawn.Keep(o.Unlock)
 		if created {
 			o.Notice(createdNotice(s.Path()))
 		}
 		return s, err
-	}})
-	if err != nil {
+	}}); err != nil {
 		return nil, err
-	}
-	defer func() { err = errors.Join(err, p.close()) }()
-	if err := checkOutputs(ctx, p, o); err != nil {
-		return nil, KindOutput.as(err)
 	}
 	p.plans.tell(p.chosen, o.Notice)
 	made, err := p.buildImages(ctx, o, earlier)
 	if err != nil {
-		p.removeOut(o.Out)
 		return nil, err
 	}
 	return p.report(o, made), nil

@@ -192,12 +192,16 @@ func TestBuildEveryRelease(t *testing.T) {
 // unpack returns the path of the base image as a raw file.
 func unpack(t *testing.T, o Options) string {
 	t.Helper()
+	o = o.withDefaults()
 	raw := filepath.Join(filepath.Dir(o.NodesFile), "base.img")
-	p, err := prepare(t.Context(), o.withDefaults(), newSecrets{})
+	p, err := load(t.Context(), o)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer p.close()
+	if err := p.openImage(t.Context(), o); err != nil {
+		t.Fatal(err)
+	}
 	f, err := os.Create(raw)
 	if err != nil {
 		t.Fatal(err)

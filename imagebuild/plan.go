@@ -28,8 +28,13 @@ type Plans struct {
 // a placeholder.
 func Plan(ctx context.Context, o Options) (_ *Plans, err error) {
 	o = o.withDefaults()
+	p, err := load(ctx, o)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, p.close()) }()
 	missing := ""
-	p, err := prepare(ctx, o, newSecrets{
+	if err := p.decide(ctx, o, newSecrets{
 		draw: func(path, cluster string) (*secrets.Secrets, error) {
 			missing = path
 			return secrets.Placeholder(cluster), nil
@@ -38,11 +43,9 @@ func Plan(ctx context.Context, o Options) (_ *Plans, err error) {
 			o.Notice(fmt.Sprintf("there is no %s yet: keys, salts and identifiers are those of a placeholder, and a build will make others", missing))
 			return drawn, nil
 		},
-	})
-	if err != nil {
+	}); err != nil {
 		return nil, err
 	}
-	defer func() { err = errors.Join(err, p.close()) }()
 	free, err := p.shareLayer(ctx)
 	if err != nil {
 		return nil, KindPlan.as(err)

@@ -53,8 +53,8 @@ type newSecrets struct {
 	keep func(drawn *secrets.Secrets) (*secrets.Secrets, error)
 }
 
-// prepare reads all inputs and makes the plans. The caller closes what it returns.
-func prepare(ctx context.Context, o Options, fresh newSecrets) (_ *prepared, err error) {
+// load reads all inputs but the base image. The caller closes what it returns.
+func load(ctx context.Context, o Options) (*prepared, error) {
 	config, err := nodes.Load(o.NodesFile, nodes.Env{Lookup: o.Env})
 	if err != nil {
 		return nil, KindConfig.as(err)
@@ -63,11 +63,6 @@ func prepare(ctx context.Context, o Options, fresh newSecrets) (_ *prepared, err
 		o.Notice(fmt.Sprintf("%s:%d:%d: %s", n.File, n.Line, n.Column, n.Message))
 	}
 	p := &prepared{config: config}
-	defer func() {
-		if err != nil {
-			err = errors.Join(err, p.close())
-		}
-	}()
 	if p.chosen, err = choose(config, o.Only, o.Shard); err != nil {
 		return nil, err
 	}
@@ -80,19 +75,21 @@ func prepare(ctx context.Context, o Options, fresh newSecrets) (_ *prepared, err
 	if err := p.openArtifacts(ctx); err != nil {
 		return nil, KindConfig.as(err)
 	}
+	return p, nil
+}
+
+// decide reads the base image, and makes the plans.
+func (p *prepared) decide(ctx context.Context, o Options, fresh newSecrets) error {
 	if err := p.openImage(ctx, o); err != nil {
-		return nil, KindImage.as(err)
+		return KindImage.as(err)
 	}
-	if err := kube.Check(config, p.facts, p.artifacts); err != nil {
-		return nil, KindConfig.as(err)
+	if err := kube.Check(p.config, p.facts, p.artifacts); err != nil {
+		return KindConfig.as(err)
 	}
 	if err := p.checkArtifacts(); err != nil {
-		return nil, KindConfig.as(err)
+		return KindConfig.as(err)
 	}
-	if err := p.makePlans(ctx, o, fresh); err != nil {
-		return nil, err
-	}
-	return p, nil
+	return p.makePlans(ctx, o, fresh)
 }
 
 // makePlans makes the plans of all nodes, and the secrets if there are none.
