@@ -17,6 +17,7 @@ tools=(
 	sfdisk=fdisk fdisk=fdisk sgdisk=gdisk
 	bmaptool=bmap-tools xz=xz-utils zstd=zstd gzip=gzip zip=zip unzip=unzip age=age script=bsdutils
 	ssh-keygen=openssh-client sshd=openssh-server
+	wpa_passphrase=wpasupplicant visudo=sudo systemctl=systemd systemd-analyze=systemd
 	containerd=containerd kubectl=kubernetes-client nodeset=clustershell
 	shellcheck=shellcheck git=git make=make jq=jq python3=python3-minimal openssl=openssl
 )
