@@ -119,7 +119,9 @@ func Decode(content []byte) (*Manifest, error) {
 	}
 	d := json.NewDecoder(bytes.NewReader(content))
 	m := &Manifest{}
-	if err := d.Decode(m); err != nil {
+	err := d.Decode(m)
+	var wrong *json.UnmarshalTypeError // the rest is decoded all the same
+	if err != nil && !errors.As(err, &wrong) {
 		return nil, fmt.Errorf("not a manifest: %w", err)
 	}
 	if _, err := d.Token(); err != io.EOF {
@@ -127,6 +129,10 @@ func Decode(content []byte) (*Manifest, error) {
 	}
 	if m.Schema > Version {
 		return nil, fmt.Errorf("a manifest of version %d, and %d is what this piimg reads: use the piimg that made it, %.40q", m.Schema, Version, m.Piimg)
+	}
+	if wrong != nil {
+		key := wrong.Field[strings.LastIndexByte(wrong.Field, '.')+1:] // before it are names of Go
+		return nil, fmt.Errorf("not a manifest: before byte %d: %s cannot be of the type %s", wrong.Offset, cmp.Or(key, "the whole"), wrong.Value)
 	}
 	if err := m.check(); err != nil {
 		return nil, fmt.Errorf("not a sound manifest: %w", err)

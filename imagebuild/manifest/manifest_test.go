@@ -118,6 +118,11 @@ func TestDecodeRefuses(t *testing.T) {
 		{`"hostname": "a"`, `"hostname": ""`, "without a hostname"},
 		{sum, strings.ToUpper(sum), "sha256"},
 		{"{", "[", "not a manifest"},
+		{`"piimg": "`, `"nodesFile": ["`, "not a manifest"},
+		{`"schema": 1`, `"schema": 1, "edits": "none"`, "before byte 31: edits cannot be of the type string"},
+		{`"size": 7`, `"size": "7"`, "before byte 691: size cannot be of the type string"},
+		{string(content), "[]", "before byte 1: the whole cannot be of the type array"},
+		{`"schema": 1`, `"schema": 2, "edits": "none"`, "use the piimg that made it"},
 		{`"size": 7`, `"size": -7`, "no size"},
 	} {
 		if _, err := Decode([]byte(strings.Replace(string(content), c.old, c.new, 1))); err == nil || !strings.Contains(err.Error(), c.want) {
