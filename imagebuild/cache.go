@@ -26,6 +26,7 @@ type CacheEntries []CacheEntry
 type CachePruning struct {
 	OlderThan time.Duration // what has not been used for so long; default: 30 days
 	MaxSize   int64         // and the longest unused, until no more bytes are taken; default: any number
+	All       bool          // everything, however lately it was used
 	DryRun    bool          // only say what would be removed
 }
 
@@ -41,7 +42,10 @@ func CachePrune(o Options, p CachePruning) (CacheEntries, error) {
 	if p.OlderThan == 0 {
 		p.OlderThan = month
 	}
-	if p.MaxSize == 0 {
+	switch {
+	case p.All:
+		p.MaxSize = 0
+	case p.MaxSize == 0:
 		p.MaxSize = -1
 	}
 	removed, err := source.PruneCache(sourceOptions(o.withDefaults(), ""), source.Pruning{

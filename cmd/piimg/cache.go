@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"math"
 	"strconv"
@@ -62,13 +63,17 @@ func (a *app) cachePruneCommand() *cobra.Command {
 		Short: "Remove what has not been used for long",
 		Long: `Removes from the cache folder what has not been used for 30 days, or as long as
 --older-than says, and, with --max-size, the longest unused until the rest takes no
-more. What a build uses at the time is kept. Prints what was removed.
+more; or everything, with --all. What a build uses at the time is kept. Prints what
+was removed.
 
 ` + exitCodes,
 		Example: `  piimg cache prune --dry-run
   piimg cache prune --older-than 7d --max-size 20GiB`,
 		Args: noArgs,
 		RunE: func(c *cobra.Command, _ []string) (err error) {
+			if p.All && (c.Flags().Changed("older-than") || c.Flags().Changed("max-size")) {
+				return usageError(errors.New("--all removes everything: leave out --older-than and --max-size"))
+			}
 			if p.OlderThan, err = parseAge(older); err != nil {
 				return usageError(fmt.Errorf("--older-than is %q: %w", older, err))
 			}
@@ -93,6 +98,7 @@ more. What a build uses at the time is kept. Prints what was removed.
 	}
 	c.Flags().StringVar(&older, "older-than", "30d", "remove what has not been used for so long: 30d, 12h")
 	c.Flags().StringVar(&maxBytes, "max-size", "", "remove the longest unused until no more is left than this: 20GiB")
+	c.Flags().BoolVar(&p.All, "all", false, "remove everything, however lately it was used")
 	c.Flags().BoolVar(&p.DryRun, "dry-run", false, "only print what would be removed")
 	c.Flags().BoolVar(&a.json, "json", false, "print what was removed as JSON")
 	return c
@@ -114,7 +120,7 @@ func parseAge(s string) (time.Duration, error) {
 	} else if d, err := time.ParseDuration(s); err == nil && d > 0 {
 		return d, nil
 	}
-	return 0, fmt.Errorf("it must be a number of days or hours, as in 30d or 12h")
+	return 0, fmt.Errorf("it must be a number of days or hours, as in 30d or 12h; --all removes everything")
 }
 
 // parseBytes parses a size with a unit.
@@ -128,5 +134,5 @@ func parseBytes(s string) (int64, error) {
 			return n << (10 * (i + 1)), nil
 		}
 	}
-	return 0, fmt.Errorf("it must be a number with a unit, as in 500MiB or 20GiB")
+	return 0, fmt.Errorf("it must be a number with a unit, as in 500MiB or 20GiB; --all removes everything")
 }
