@@ -14,6 +14,7 @@ import (
 
 	"github.com/piimg/piimg/imagebuild/bmap"
 	"github.com/piimg/piimg/imagebuild/manifest"
+	"github.com/piimg/piimg/imagebuild/nodes"
 	"github.com/piimg/piimg/imagebuild/sink"
 )
 
@@ -185,7 +186,8 @@ func (v *verifier) listed(name, sum string) {
 }
 
 // strangers finds the images in the folder that the manifest does not have: those of
-// other inputs, to which nothing else in the folder has to belong.
+// other inputs, to which nothing else in the folder has to belong; and the files that
+// every build writes beside its images, where they have no checksum.
 func (v *verifier) strangers() {
 	if v.manifest == nil {
 		return
@@ -200,7 +202,11 @@ func (v *verifier) strangers() {
 	if err != nil {
 		v.problem(".", "%v", err)
 	}
+	beside := companions(&nodes.Config{Kubernetes: &nodes.Kubernetes{}})
 	for _, e := range entries {
+		if slices.ContainsFunc(beside, func(c companion) bool { return c.name == e.Name() }) {
+			v.listed(e.Name(), "")
+		}
 		if _, packing, _ := strings.Cut(e.Name(), "."); slices.Contains(Formats(), packing) && !known[e.Name()] {
 			v.problem(e.Name(), "%s does not have it: it is of another build, and was not verified", manifest.Name)
 		}

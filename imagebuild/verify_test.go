@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -166,6 +167,10 @@ func TestVerifyDamagedFolders(t *testing.T) {
 			sums := filepath.Join(dir, "SHA256SUMS")
 			return os.WriteFile(sums, append(read(t, sums), strings.Repeat("0", 64)+"  \x1b[2Jx\n"...), 0o600)
 		}, `SHA256SUMS: "\x1b[2Jx" is no name`},
+		{func(dir string) error {
+			sums := filepath.Join(dir, "SHA256SUMS")
+			return os.WriteFile(sums, regexp.MustCompile(`(?m)^.*  known_hosts\n`).ReplaceAll(read(t, sums), nil), 0o600)
+		}, "known_hosts: SHA256SUMS does not have it"},
 		{func(dir string) error { return os.RemoveAll(filepath.Join(dir, "blathers.img")) }, "blathers.img: it is not there"},
 		{func(dir string) error {
 			return os.WriteFile(filepath.Join(dir, "blathers.img.xz"), []byte("of another build"), 0o600)
