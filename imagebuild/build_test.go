@@ -14,6 +14,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/piimg/piimg/imagebuild/tooltest"
 )
 
 var update = flag.Bool("update", false, "write the golden files anew")
@@ -83,19 +85,6 @@ func write(t testing.TB, path string, b []byte) {
 	}
 }
 
-// need skips a test whose judge is not on this machine; in CI all of them must be.
-func need(t testing.TB, tools ...string) {
-	t.Helper()
-	for _, tool := range tools {
-		if _, err := exec.LookPath(tool); err != nil {
-			if os.Getenv("CI") == "true" {
-				t.Fatalf("%s is missing", tool)
-			}
-			t.Skipf("%s is missing; `make test` installs it", tool)
-		}
-	}
-}
-
 // run fails the test unless the command succeeds.
 func run(t testing.TB, name string, args ...string) string {
 	t.Helper()
@@ -153,7 +142,7 @@ func firstDifference(got, want string) string {
 // what the plan does not name is as it was; and neither the number of jobs, the
 // day, the folder nor the time zone changes a byte.
 func TestBuildEveryRelease(t *testing.T) {
-	need(t, "e2fsck", "fsck.fat", "debugfs", "sha256sum", "ssh-keygen")
+	tooltest.Need(t, "e2fsck", "fsck.fat", "debugfs", "sha256sum", "ssh-keygen")
 	for _, release := range releases(t) {
 		t.Run(release, func(t *testing.T) {
 			o := project(t, release)

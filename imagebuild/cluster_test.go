@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/piimg/piimg/imagebuild/secrets"
+	"github.com/piimg/piimg/imagebuild/tooltest"
 )
 
 // cluster lays out a project of one control plane and one worker.
@@ -68,7 +69,7 @@ func buildCluster(t *testing.T, o Options) built {
 // The same secrets give the same bytes; other secrets change what they are for, and
 // nothing else.
 func TestClusterSecrets(t *testing.T) {
-	need(t, "e2fsck", "fsck.fat")
+	tooltest.Need(t, "e2fsck", "fsck.fat")
 	o := cluster(t)
 	first := buildCluster(t, o)
 	o.Out = filepath.Join(t.TempDir(), "again")

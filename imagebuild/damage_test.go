@@ -16,6 +16,7 @@ import (
 
 	"github.com/piimg/piimg/imagebuild/source"
 	"github.com/piimg/piimg/imagebuild/source/xzfile"
+	"github.com/piimg/piimg/imagebuild/tooltest"
 )
 
 // span is a range of bytes of a file.
@@ -54,7 +55,7 @@ func xzSpans(t *testing.T, file []byte) map[string][]span {
 
 // A bit that flips anywhere in the base image ends the build, and nothing comes of it.
 func TestBuildDamaged(t *testing.T) {
-	need(t, "xz")
+	tooltest.Need(t, "xz")
 	flips, _ := strconv.Atoi(os.Getenv("PIIMG_FLIPS")) // of each kind
 	o := project(t, "stretch")
 	base := filepath.Join(filepath.Dir(o.NodesFile), "base.img.xz")

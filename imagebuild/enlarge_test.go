@@ -7,6 +7,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/piimg/piimg/imagebuild/tooltest"
 )
 
 // withRootSize sets image.rootSize in a project's nodes.yaml, and builds one node.
@@ -21,7 +23,7 @@ func withRootSize(t *testing.T, o Options, size string) Options {
 // The root partition and its file system are enlarged as nodes.yaml wants it, and
 // hold what they would without it.
 func TestRootSize(t *testing.T) {
-	need(t, "e2fsck", "fsck.fat", "debugfs", "sfdisk")
+	tooltest.Need(t, "e2fsck", "fsck.fat", "debugfs", "sfdisk")
 	for _, release := range []string{"stretch", "bookworm", "trixie-2026-04"} {
 		t.Run(release, func(t *testing.T) {
 			o := withRootSize(t, project(t, release), "1GiB")

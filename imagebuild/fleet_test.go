@@ -10,6 +10,8 @@ import (
 	"strings"
 	"sync"
 	"testing"
+
+	"github.com/piimg/piimg/imagebuild/tooltest"
 )
 
 // fleetProject lays out a cluster of a range of n workers, which is small to build.
@@ -60,7 +62,7 @@ func sameFolders(t *testing.T, what string, got, want map[string]string) {
 // Whatever the batches and the shards, and whether these go to one folder, at the
 // same time, or to several: together they are one build, to the byte.
 func TestShardsAreOneBuild(t *testing.T) {
-	need(t, "sh", "sha256sum", "jq")
+	tooltest.Need(t, "sh", "sha256sum", "jq")
 	const n, shards = 5, 3
 	whole := fleetProject(t, n)
 	report, err := Build(t.Context(), whole)

@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/piimg/piimg/imagebuild/tooltest"
 )
 
 // packings are ways of packing the base image, by the arguments of a shell command
@@ -46,7 +48,7 @@ func digest(t testing.TB, name string, args ...string) string {
 // Whatever the base image is packed as, and the images are to be, they are the same
 // once they are unpacked; and the judges take them for what they are named.
 func TestFormats(t *testing.T) {
-	need(t, "xz", "zstd", "gzip")
+	tooltest.Need(t, "xz", "zstd", "gzip")
 	nodes := []string{"isabelle", "blathers"}
 	want := map[string]string{}
 	reference := project(t, "stretch")
@@ -111,7 +113,7 @@ func TestFormats(t *testing.T) {
 
 // A node that differs where those that were looked at do not is packed as well.
 func TestFormatRareNode(t *testing.T) {
-	need(t, "xz")
+	tooltest.Need(t, "xz")
 	o := project(t, "stretch")
 	var b strings.Builder
 	b.WriteString("image: {path: base.img.xz}\ncluster: {name: villagers, network: 10.0.0.0/16, gateway: 10.0.0.1}\n" +

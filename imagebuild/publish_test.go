@@ -9,12 +9,13 @@ import (
 
 	"github.com/piimg/piimg/imagebuild/bmap"
 	"github.com/piimg/piimg/imagebuild/manifest"
+	"github.com/piimg/piimg/imagebuild/tooltest"
 )
 
 // bmaptool takes every image with its block map, packed or not, and what it leaves
 // out is free by the tools of both file systems.
 func TestBuildBlockMaps(t *testing.T) {
-	need(t, "bmaptool", "e2fsck", "fsck.fat")
+	tooltest.Need(t, "bmaptool", "e2fsck", "fsck.fat")
 	for _, release := range []string{"stretch", "trixie"} {
 		t.Run(release, func(t *testing.T) {
 			o := project(t, release)
@@ -68,7 +69,7 @@ func checkOnDirtyCard(t *testing.T, image string, m *bmap.Map) {
 // The manifest of a build is as it was read and found right, holds nothing secret, and
 // keeps the nodes that were built before from the same inputs.
 func TestBuildManifest(t *testing.T) {
-	need(t, "jq", "sha256sum")
+	tooltest.Need(t, "jq", "sha256sum")
 	o := project(t, "trixie")
 	o.Only = []string{"isabelle"}
 	if _, err := Build(t.Context(), o); err != nil {
@@ -123,7 +124,7 @@ func TestBuildManifest(t *testing.T) {
 // The same build in all formats has one block map, with which bmaptool takes each of
 // them, one manifest with all files, and is verified.
 func TestBuildAllFormats(t *testing.T) {
-	need(t, "bmaptool", "cmp")
+	tooltest.Need(t, "bmaptool", "cmp")
 	o := project(t, "stretch")
 	o.Only = []string{"blathers"}
 	for _, o.Format = range Formats() {

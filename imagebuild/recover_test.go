@@ -5,12 +5,14 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/piimg/piimg/imagebuild/tooltest"
 )
 
 // What the journal of an image holds that was not unmounted cleanly is part of
 // the base, for plans, for builds and for inspect.
 func TestDirtyBase(t *testing.T) {
-	need(t, "e2fsck", "fsck.fat", "debugfs", "sha256sum")
+	tooltest.Need(t, "e2fsck", "fsck.fat", "debugfs", "sha256sum")
 	for _, release := range []string{"stretch", "trixie-2026-04"} {
 		t.Run(release, func(t *testing.T) {
 			o := project(t, release)

@@ -9,16 +9,20 @@
 set -euo pipefail
 PATH=$PATH:/usr/sbin:/sbin
 
-# command=Debian package
+# command=Debian package. A test can ask for no other (imagebuild/tooltest).
 tools=(
-	e2fsck=e2fsprogs debugfs=e2fsprogs mkfs.ext4=e2fsprogs dumpe2fs=e2fsprogs resize2fs=e2fsprogs
-	fsck.fat=dosfstools mkfs.fat=dosfstools mcopy=mtools mdir=mtools mtype=mtools mshowfat=mtools
+	sh=dash bash=bash cmp=diffutils sed=sed xargs=findutils dpkg=dpkg dpkg-deb=dpkg
+	cp=coreutils du=coreutils sha256sum=coreutils mkfifo=coreutils pwck=passwd grpck=passwd
+	mount=mount umount=mount losetup=mount
+	e2fsck=e2fsprogs debugfs=e2fsprogs mkfs.ext4=e2fsprogs mke2fs=e2fsprogs tune2fs=e2fsprogs
+	dumpe2fs=e2fsprogs resize2fs=e2fsprogs fsck.fat=dosfstools mkfs.fat=dosfstools
+	mcopy=mtools mdir=mtools mtype=mtools mshowfat=mtools mattrib=mtools mdel=mtools
 	mkfs.btrfs=btrfs-progs mkfs.xfs=xfsprogs
 	sfdisk=fdisk fdisk=fdisk sgdisk=gdisk
 	bmaptool=bmap-tools xz=xz-utils zstd=zstd gzip=gzip zip=zip unzip=unzip age=age script=bsdutils
 	ssh-keygen=openssh-client sshd=openssh-server
 	wpa_passphrase=wpasupplicant visudo=sudo systemctl=systemd systemd-analyze=systemd
-	containerd=containerd kubectl=kubernetes-client nodeset=clustershell
+	containerd=containerd ctr=containerd kubectl=kubernetes-client nodeset=clustershell
 	shellcheck=shellcheck git=git make=make jq=jq python3=python3-minimal openssl=openssl
 )
 missing=() packages=()

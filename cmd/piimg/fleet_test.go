@@ -14,6 +14,8 @@ import (
 	"testing"
 
 	"github.com/goccy/go-yaml"
+
+	"github.com/piimg/piimg/imagebuild/tooltest"
 )
 
 const (
@@ -119,21 +121,9 @@ func example(t *testing.T, name string, into any) []byte {
 	return content
 }
 
-func needTools(t *testing.T, tools ...string) {
-	t.Helper()
-	for _, tool := range tools {
-		if _, err := exec.LookPath(tool); err != nil {
-			if os.Getenv("CI") == "true" {
-				t.Fatalf("%s is missing", tool)
-			}
-			t.Skipf("%s is missing; `make test` installs it", tool)
-		}
-	}
-}
-
 // The pods of the Kubernetes Job together make one build.
 func TestFleetJob(t *testing.T) {
-	needTools(t, "sh", "go")
+	tooltest.Need(t, "sh", "go")
 	var job struct {
 		Spec struct {
 			CompletionMode           string `yaml:"completionMode"`
@@ -170,7 +160,7 @@ func TestFleetJob(t *testing.T) {
 // kubectl reads the Job as one, and knows every key of it: what it does not know, it
 // leaves out when it prints what it has read.
 func TestFleetJobKeys(t *testing.T) {
-	needTools(t, "kubectl")
+	tooltest.Need(t, "kubectl")
 	var ours, theirs any
 	content := example(t, "job.yaml", &ours)
 	c := exec.Command("kubectl", "set", "image", "--local", "-f", "-", "piimg=another", "-o", "json")

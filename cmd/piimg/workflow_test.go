@@ -11,6 +11,8 @@ import (
 
 	"filippo.io/age"
 	"filippo.io/age/armor"
+
+	"github.com/piimg/piimg/imagebuild/tooltest"
 )
 
 // workflow is a GitHub workflow, as far as the tests look at it.
@@ -88,7 +90,7 @@ func (w workflow) steps(t *testing.T, job string) (steps []workflowStep) {
 
 // The workflow that the README shows makes what one build makes, on two machines.
 func TestFleetWorkflow(t *testing.T) {
-	needTools(t, "bash", "go", "sha256sum")
+	tooltest.Need(t, "bash", "go", "sha256sum")
 	var w workflow
 	content := example(t, "workflow.yaml", &w)
 	readme, err := os.ReadFile("../../README.md")
@@ -131,7 +133,7 @@ func TestFleetWorkflow(t *testing.T) {
 
 // The jobs of the workflow with a matrix together make one build.
 func TestFleetMatrix(t *testing.T) {
-	needTools(t, "bash", "sh", "go", "sha256sum", "jq", "xargs")
+	tooltest.Need(t, "bash", "sh", "go", "sha256sum", "jq", "xargs")
 	var w workflow
 	example(t, "matrix.yaml", &w)
 	f := newFleet(t)

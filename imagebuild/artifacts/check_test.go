@@ -11,6 +11,7 @@ import (
 
 	"github.com/piimg/piimg/imagebuild/artifacts/artifactstest"
 	"github.com/piimg/piimg/imagebuild/plan"
+	"github.com/piimg/piimg/imagebuild/tooltest"
 )
 
 const arch = "arm64"
@@ -56,7 +57,7 @@ func TestForAndEdits(t *testing.T) {
 		t.Fatal(err)
 	}
 	// sha256sum finds on the card what SHA256SUMS says.
-	need(t, "sha256sum")
+	tooltest.Need(t, "sha256sum")
 	card := t.TempDir()
 	for _, e := range edits {
 		content := e.Content

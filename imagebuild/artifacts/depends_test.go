@@ -6,6 +6,8 @@ import (
 	"testing"
 
 	"pgregory.net/rapid"
+
+	"github.com/piimg/piimg/imagebuild/tooltest"
 )
 
 // What a package depends on must be in the folder or in the base image, in a
@@ -54,7 +56,7 @@ func TestDependencies(t *testing.T) {
 
 // dpkg orders versions alike.
 func TestCompareDebVersions(t *testing.T) {
-	need(t, "dpkg")
+	tooltest.Need(t, "dpkg")
 	part := rapid.StringOfN(rapid.SampledFrom([]rune("0019abzAZ~+.")), 0, 6, -1)
 	rapid.Check(t, func(t *rapid.T) {
 		version := func(label string) string {

@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/piimg/piimg/imagebuild/tooltest"
 )
 
 // testFolder is a folder that a test makes.
@@ -33,7 +35,7 @@ func (f testFolder) write(rel string, content []byte) {
 // sum writes SHA256SUMS by sha256sum itself.
 func (f testFolder) sum(args ...string) {
 	f.Helper()
-	need(f.T, "sha256sum")
+	tooltest.Need(f.T, "sha256sum")
 	files := []string{}
 	err := filepath.WalkDir(f.dir, func(name string, d os.DirEntry, err error) error {
 		if err == nil && d.Type().IsRegular() && d.Name() != SumsName && d.Name() != LockName {
@@ -82,21 +84,10 @@ func (f testFolder) says(text string, wanted ...string) {
 	}
 }
 
-// need skips a test that a missing tool makes impossible; in CI it fails.
-func need(t *testing.T, tool string) {
-	t.Helper()
-	if _, err := exec.LookPath(tool); err != nil {
-		if os.Getenv("CI") == "true" {
-			t.Fatal(err)
-		}
-		t.Skip(err)
-	}
-}
-
 // deb builds a package with dpkg-deb.
 func deb(t *testing.T, packing, control string) []byte {
 	t.Helper()
-	need(t, "dpkg-deb")
+	tooltest.Need(t, "dpkg-deb")
 	dir := t.TempDir()
 	if err := os.MkdirAll(filepath.Join(dir, "p/DEBIAN"), 0o755); err != nil {
 		t.Fatal(err)

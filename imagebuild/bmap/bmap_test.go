@@ -14,19 +14,14 @@ import (
 	"testing"
 
 	"pgregory.net/rapid"
+
+	"github.com/piimg/piimg/imagebuild/tooltest"
 )
 
 // bmaptool runs the program that the files are for.
 func bmaptool(t testing.TB, args ...string) (string, error) {
 	t.Helper()
-	p, err := exec.LookPath("bmaptool")
-	if err != nil {
-		if os.Getenv("CI") == "true" {
-			t.Fatal("bmaptool is needed for this test, and not installed")
-		}
-		t.Skip("bmaptool is needed for this test, and not installed; `make test` installs it")
-	}
-	out, err := exec.Command(p, args...).CombinedOutput()
+	out, err := exec.Command(tooltest.Path(t, "bmaptool"), args...).CombinedOutput()
 	return string(out), err
 }
 

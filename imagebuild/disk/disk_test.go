@@ -17,27 +17,14 @@ import (
 	"github.com/piimg/piimg/imagebuild/disk"
 	"github.com/piimg/piimg/imagebuild/ext4"
 	"github.com/piimg/piimg/imagebuild/layer"
+	"github.com/piimg/piimg/imagebuild/tooltest"
 )
 
 const mib = 1 << 20
 
-// tool returns the path of a program that a test needs.
-func tool(t testing.TB, name string) string {
-	for _, dir := range append(filepath.SplitList(os.Getenv("PATH")), "/usr/sbin", "/sbin") {
-		if p, err := exec.LookPath(filepath.Join(dir, name)); err == nil {
-			return p
-		}
-	}
-	if os.Getenv("CI") == "true" {
-		t.Fatalf("%s is needed for this test, and not installed", name)
-	}
-	t.Skipf("%s is needed for this test, and not installed", name)
-	return ""
-}
-
 func execute(t testing.TB, stdin, name string, args ...string) []byte {
 	t.Helper()
-	cmd := exec.Command(tool(t, name), args...)
+	cmd := exec.Command(tooltest.Path(t, name), args...)
 	cmd.Stdin = strings.NewReader(stdin)
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr

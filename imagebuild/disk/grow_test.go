@@ -10,6 +10,7 @@ import (
 
 	"github.com/piimg/piimg/imagebuild/disk"
 	"github.com/piimg/piimg/imagebuild/layer"
+	"github.com/piimg/piimg/imagebuild/tooltest"
 )
 
 // grown enlarges a partition of the image at path, and the image as needed.
@@ -203,7 +204,7 @@ func TestCheckCopy(t *testing.T) {
 			if err := d.CheckCopy(); err == nil || !strings.Contains(err.Error(), "copy of the GPT") {
 				t.Errorf("%v", err)
 			}
-			if out, _ := exec.Command(tool(t, "sgdisk"), "-v", path).CombinedOutput(); !bytes.Contains(out, []byte("ERROR")) && bytes.Contains(out, []byte("No problems found")) {
+			if out, _ := exec.Command(tooltest.Path(t, "sgdisk"), "-v", path).CombinedOutput(); !bytes.Contains(out, []byte("ERROR")) && bytes.Contains(out, []byte("No problems found")) {
 				t.Errorf("sgdisk finds nothing:\n%s", out)
 			}
 		})

@@ -5,6 +5,8 @@ import (
 	"os/exec"
 	"testing"
 	"time"
+
+	"github.com/piimg/piimg/imagebuild/tooltest"
 )
 
 // BenchmarkCheck checks a file system of 1 GiB with 20,000 files, and says how
@@ -24,7 +26,7 @@ func BenchmarkCheck(b *testing.B) {
 	if err := f.Close(); err != nil {
 		b.Fatal(err)
 	}
-	e2fsck := tool(b, "e2fsck")
+	e2fsck := tooltest.Path(b, "e2fsck")
 	var ours, peer time.Duration
 	for b.Loop() {
 		start := time.Now()

@@ -12,6 +12,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/piimg/piimg/imagebuild/tooltest"
 )
 
 // mustCheck is the report on the file system in the image file.
@@ -79,7 +81,7 @@ func TestCheckReleases(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			xz := exec.Command(tool(t, "xz"), "-dc", packed)
+			xz := exec.Command(tooltest.Path(t, "xz"), "-dc", packed)
 			xz.Stdout = out
 			if err := errors.Join(xz.Run(), out.Close()); err != nil {
 				t.Fatal(err)

@@ -12,6 +12,8 @@ import (
 	"testing"
 
 	"github.com/diskfs/go-diskfs/backend"
+
+	"github.com/piimg/piimg/imagebuild/tooltest"
 )
 
 // openSized opens the image, which is made size bytes long.
@@ -245,7 +247,7 @@ func TestGrowCutOff(t *testing.T) {
 				if err := errors.Join(f.Grow(size), f.Close()); !errors.Is(err, errDisk) {
 					t.Fatal(err)
 				}
-				out, err := exec.Command(tool(t, "e2fsck"), "-fy", img).CombinedOutput()
+				out, err := exec.Command(tooltest.Path(t, "e2fsck"), "-fy", img).CombinedOutput()
 				if exit := (*exec.ExitError)(nil); errors.As(err, &exit) && exit.ExitCode() != 1 {
 					t.Fatalf("after %d of %d writes: e2fsck: %v\n%s", left, len(all.writes), err, out)
 				}

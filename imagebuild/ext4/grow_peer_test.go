@@ -10,6 +10,8 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+
+	"github.com/piimg/piimg/imagebuild/tooltest"
 )
 
 // header is what dumpe2fs -h prints of the fields that tell how a file system is cut up.
@@ -68,7 +70,7 @@ func likeResize2fs(t *testing.T, img, theirs string) {
 		return
 	}
 	wrong := func(img string) map[int]bool {
-		out, _ := exec.Command(tool(t, "e2fsck"), "-fn", "-b", fmt.Sprint(f.sb.groupStart(1)), "-B", fmt.Sprint(f.sb.blockSize), img).Output()
+		out, _ := exec.Command(tooltest.Path(t, "e2fsck"), "-fn", "-b", fmt.Sprint(f.sb.groupStart(1)), "-B", fmt.Sprint(f.sb.blockSize), img).Output()
 		if !strings.Contains(string(out), "Pass 5") {
 			t.Fatalf("e2fsck from the copy in group 1:\n%s", out)
 		}
@@ -160,7 +162,7 @@ func mountLoop(t *testing.T, img, script string, size int64) {
 			t.Fatal(err)
 		}
 		runTool(t, "losetup", "-c", loop)
-		if out, err := exec.Command(tool(t, "resize2fs"), loop).CombinedOutput(); err != nil {
+		if out, err := exec.Command(tooltest.Path(t, "resize2fs"), loop).CombinedOutput(); err != nil {
 			if !strings.Contains(string(out), "Permission denied") {
 				t.Errorf("resize2fs: %v\n%s", err, out)
 			}

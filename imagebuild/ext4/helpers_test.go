@@ -14,28 +14,14 @@ import (
 
 	"github.com/diskfs/go-diskfs/backend"
 	"github.com/diskfs/go-diskfs/backend/file"
-)
 
-// tool returns the path of a program that the test needs. Without it the test
-// is skipped, but fails where CI is set.
-func tool(t testing.TB, name string) string {
-	t.Helper()
-	for _, dir := range []string{"", "/sbin/", "/usr/sbin/"} {
-		if p, err := exec.LookPath(dir + name); err == nil {
-			return p
-		}
-	}
-	if os.Getenv("CI") == "true" {
-		t.Fatalf("%s is not installed", name)
-	}
-	t.Skipf("%s is not installed", name)
-	return ""
-}
+	"github.com/piimg/piimg/imagebuild/tooltest"
+)
 
 // runTool runs a program and returns what it printed.
 func runTool(t testing.TB, name string, args ...string) string {
 	t.Helper()
-	cmd := exec.Command(tool(t, name), args...)
+	cmd := exec.Command(tooltest.Path(t, name), args...)
 	cmd.Env = append(os.Environ(), "E2FSPROGS_FAKE_TIME=1600000000", "LC_ALL=C")
 	out, err := cmd.CombinedOutput()
 	if err != nil {
@@ -157,7 +143,7 @@ func fsckOutput(t testing.TB, img string) (string, error) {
 
 // e2fsckOutput returns what e2fsck -fn says of the image, and an error if it offers to mend anything.
 func e2fsckOutput(t testing.TB, img string) (string, error) {
-	out, err := exec.Command(tool(t, "e2fsck"), "-fn", img).CombinedOutput()
+	out, err := exec.Command(tooltest.Path(t, "e2fsck"), "-fn", img).CombinedOutput()
 	if err == nil && offersToMend(out) {
 		err = errors.New("complaints in spite of exit code 0")
 	}

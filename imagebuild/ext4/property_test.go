@@ -12,6 +12,8 @@ import (
 	"testing"
 
 	"pgregory.net/rapid"
+
+	"github.com/piimg/piimg/imagebuild/tooltest"
 )
 
 // TestMain sets how many sequences the property test runs on each layout:
@@ -174,7 +176,7 @@ func (s *session) dump() {
 		s.t.Fatal(err)
 	}
 	defer os.RemoveAll(dir)
-	if out, err := exec.Command(tool(s.tb, "debugfs"), "-R", "rdump / "+strconv.Quote(dir), s.img).CombinedOutput(); err != nil {
+	if out, err := exec.Command(tooltest.Path(s.tb, "debugfs"), "-R", "rdump / "+strconv.Quote(dir), s.img).CombinedOutput(); err != nil {
 		s.t.Fatalf("debugfs: %v\n%s", err, out)
 	}
 	if err := s.m.compareHost(dir, false); err != nil {

@@ -16,6 +16,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/piimg/piimg/imagebuild/tooltest"
 )
 
 // Each image is checked by a process of its own, with so much memory and time.
@@ -132,7 +134,7 @@ func childVerdict(t *testing.T, img string) (text string, clean bool) {
 func peerVerdict(t *testing.T, img string) (text string, clean bool) {
 	ctx, cancel := context.WithTimeout(context.Background(), publishedTime/4)
 	defer cancel()
-	out, err := exec.CommandContext(ctx, tool(t, "e2fsck"), "-fn", img).CombinedOutput()
+	out, err := exec.CommandContext(ctx, tooltest.Path(t, "e2fsck"), "-fn", img).CombinedOutput()
 	var exit *exec.ExitError
 	switch {
 	case ctx.Err() != nil:

@@ -12,6 +12,8 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+
+	"github.com/piimg/piimg/imagebuild/tooltest"
 )
 
 // copyFile copies a file as it is now, sparse.
@@ -25,7 +27,7 @@ func repaired(t testing.TB, img string) string {
 	t.Helper()
 	out := filepath.Join(t.TempDir(), "e2fsck.img")
 	copyFile(t, img, out)
-	p, err := exec.Command(tool(t, "e2fsck"), "-fy", "-E", "no_optimize_extents", out).CombinedOutput()
+	p, err := exec.Command(tooltest.Path(t, "e2fsck"), "-fy", "-E", "no_optimize_extents", out).CombinedOutput()
 	var exit *exec.ExitError
 	if err != nil && (!errors.As(err, &exit) || exit.ExitCode() != 1) {
 		t.Fatalf("e2fsck -fy: %v\n%s", err, p)

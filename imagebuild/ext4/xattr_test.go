@@ -14,6 +14,8 @@ import (
 	"unicode/utf8"
 
 	"pgregory.net/rapid"
+
+	"github.com/piimg/piimg/imagebuild/tooltest"
 )
 
 // xattrLayouts are with and without room in the inode.
@@ -240,7 +242,7 @@ func TestXattrInode(t *testing.T) {
 			t.Fatal(err)
 		}
 		runTool(t, "debugfs", "-w", "-R", "ea_set -f "+value+" /etc/hostname user.large", img)
-		if _, err := exec.Command(tool(t, "e2fsck"), "-fy", img).CombinedOutput(); err == nil {
+		if _, err := exec.Command(tooltest.Path(t, "e2fsck"), "-fy", img).CombinedOutput(); err == nil {
 			t.Log("debugfs counts the blocks of such values by now")
 		}
 		f := openImage(t, img, false)

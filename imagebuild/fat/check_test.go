@@ -14,6 +14,7 @@ import (
 	"testing"
 
 	"github.com/piimg/piimg/imagebuild/layer"
+	"github.com/piimg/piimg/imagebuild/tooltest"
 )
 
 // checked returns what Check finds in b.
@@ -101,7 +102,7 @@ func TestCheckClean(t *testing.T) {
 				t.Errorf("%d directories, %d files, want %d, %d", r.Directories, r.Files, dirs, files)
 			}
 			img.with(t, l, func(p string) {
-				if v := fsckSays(t, tool(t, "fsck.fat"), p); v.finds {
+				if v := fsckSays(t, tooltest.Path(t, "fsck.fat"), p); v.finds {
 					t.Error(v.text)
 				}
 			})
@@ -162,7 +163,7 @@ func newVictim(t testing.TB, k kind) *victim {
 	if _, err := file.Write(b); err != nil {
 		t.Fatal(err)
 	}
-	return &victim{b, lay, file, b, tool(t, "fsck.fat")}
+	return &victim{b, lay, file, b, tooltest.Path(t, "fsck.fat")}
 }
 
 // damaged returns a damaged copy, and what fsck.fat says of it.

@@ -22,6 +22,7 @@ import (
 	"github.com/diskfs/go-diskfs/filesystem/fat32"
 
 	"github.com/piimg/piimg/imagebuild/layer"
+	"github.com/piimg/piimg/imagebuild/tooltest"
 )
 
 func kindNamed(name string) kind {
@@ -129,7 +130,7 @@ func TestTimes(t *testing.T) {
 		if out := execute(t, "mdir", "-i", p, "::cmdline.txt"); !strings.Contains(out, "2024-11-19  11:34") {
 			t.Errorf("mdir: %s", out)
 		}
-		fsck(t, tool(t, "fsck.fat"), p)
+		fsck(t, tooltest.Path(t, "fsck.fat"), p)
 	})
 }
 
@@ -238,7 +239,7 @@ func TestFull(t *testing.T) {
 	if err := f.Close(); err != nil {
 		t.Fatal(err)
 	}
-	img.with(t, l, func(p string) { fsck(t, tool(t, "fsck.fat"), p) })
+	img.with(t, l, func(p string) { fsck(t, tooltest.Path(t, "fsck.fat"), p) })
 }
 
 type zeros struct{}
@@ -390,7 +391,7 @@ func TestSetLabel(t *testing.T) {
 			if err := f.Sync(); err != nil {
 				t.Fatal(err)
 			}
-			img.with(t, l, func(p string) { fsck(t, tool(t, "fsck.fat"), p) })
+			img.with(t, l, func(p string) { fsck(t, tooltest.Path(t, "fsck.fat"), p) })
 		}
 		for _, label := range []string{"twelve chars", "a.b", " x", "Ä"} {
 			if err := f.SetLabel(label); err == nil {
@@ -541,7 +542,7 @@ func TestDirty(t *testing.T) {
 			if err := f.Close(); err != nil {
 				t.Fatal(err)
 			}
-			img.with(t, l, func(p string) { fsck(t, tool(t, "fsck.fat"), p) })
+			img.with(t, l, func(p string) { fsck(t, tooltest.Path(t, "fsck.fat"), p) })
 		}
 	}
 }
@@ -579,7 +580,7 @@ func TestDepth(t *testing.T) {
 		t.Fatal(err)
 	}
 	open(t, l)
-	img.with(t, l, func(p string) { fsck(t, tool(t, "fsck.fat"), p) })
+	img.with(t, l, func(p string) { fsck(t, tooltest.Path(t, "fsck.fat"), p) })
 }
 
 // TestWrongFSInfo changes a file in place where FSInfo was wrong before: no
@@ -603,7 +604,7 @@ func TestWrongFSInfo(t *testing.T) {
 		if err := f.Close(); err != nil {
 			t.Fatal(err)
 		}
-		img.with(t, l, func(p string) { fsck(t, tool(t, "fsck.fat"), p) })
+		img.with(t, l, func(p string) { fsck(t, tooltest.Path(t, "fsck.fat"), p) })
 	}
 }
 
@@ -656,8 +657,8 @@ func TestRealImages(t *testing.T) {
 			t.Fatal(err)
 		}
 		out.Close()
-		fsck(t, tool(t, "fsck.fat"), copied)
-		got := mtools(t, tool(t, "mcopy"), copied, t.TempDir()+"/out")
+		fsck(t, tooltest.Path(t, "fsck.fat"), copied)
+		got := mtools(t, tooltest.Path(t, "mcopy"), copied, t.TempDir()+"/out")
 		for p := range before {
 			if got[p] != before[p] && p != "cmdline.txt" {
 				t.Errorf("%s: %s differs", path, p)

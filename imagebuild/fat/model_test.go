@@ -15,6 +15,8 @@ import (
 	"testing"
 
 	"pgregory.net/rapid"
+
+	"github.com/piimg/piimg/imagebuild/tooltest"
 )
 
 // model is what the file system must hold: what the names are in lower case, to
@@ -70,7 +72,7 @@ var modelNames = []string{
 // It makes a dozen sequences of changes on each kind of file system, or as many as the flag
 // -rapid.checks says.
 func TestModel(t *testing.T) {
-	fsckPath, mcopy := tool(t, "fsck.fat"), tool(t, "mcopy")
+	fsckPath, mcopy := tooltest.Path(t, "fsck.fat"), tooltest.Path(t, "mcopy")
 	if checks := flag.Lookup("rapid.checks"); checks.Value.String() == checks.DefValue {
 		if err := checks.Value.Set("12"); err != nil {
 			t.Fatal(err)

@@ -14,28 +14,15 @@ import (
 	"time"
 
 	"github.com/piimg/piimg/imagebuild/layer"
+	"github.com/piimg/piimg/imagebuild/tooltest"
 )
 
 // buildTime is what the tests stamp files with; it has an odd second and a fraction.
 var buildTime = time.Date(2024, 11, 19, 12, 34, 57, 890_000_000, time.FixedZone("east", 3600))
 
-// tool returns the path of a program that a test needs.
-func tool(t testing.TB, name string) string {
-	for _, dir := range append(filepath.SplitList(os.Getenv("PATH")), "/usr/sbin", "/sbin") {
-		if p, err := exec.LookPath(filepath.Join(dir, name)); err == nil {
-			return p
-		}
-	}
-	if os.Getenv("CI") == "true" {
-		t.Fatalf("%s is needed for this test, and not installed", name)
-	}
-	t.Skipf("%s is needed for this test, and not installed", name)
-	return ""
-}
-
 func execute(t testing.TB, name string, args ...string) string {
 	t.Helper()
-	cmd := exec.Command(tool(t, name), args...)
+	cmd := exec.Command(tooltest.Path(t, name), args...)
 	cmd.Env = append(os.Environ(), "LC_ALL=C.UTF-8", "TZ=UTC", "MTOOLS_SKIP_CHECK=1", "MTOOLSRC=/dev/null", "SOURCE_DATE_EPOCH=1500000001")
 	out, err := cmd.CombinedOutput()
 	if err != nil {

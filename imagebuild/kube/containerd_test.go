@@ -7,11 +7,12 @@ import (
 	"testing"
 
 	"github.com/piimg/piimg/imagebuild/secrets"
+	"github.com/piimg/piimg/imagebuild/tooltest"
 )
 
 // TestContainerdTakesItsConfiguration asks containerd what it makes of it.
 func TestContainerdTakesItsConfiguration(t *testing.T) {
-	containerd := tool(t, "containerd")
+	containerd := tooltest.Path(t, "containerd")
 	file := "containerd-1.toml"
 	if strings.Contains(run(t, containerd, "--version"), " v2.") || strings.Contains(run(t, containerd, "--version"), " 2.") {
 		file = "containerd-2.toml"

@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/piimg/piimg/imagebuild/tooltest"
 )
 
 // trouble is something that goes wrong on a first boot.
@@ -209,7 +211,7 @@ func TestStatusWithoutFAT(t *testing.T) {
 // TestStatusCommand asks on the node.
 func TestStatusCommand(t *testing.T) {
 	if os.Getuid() != 0 {
-		skip(t, "it is root's")
+		tooltest.Skip(t, "it is root's")
 	}
 	n := newNode(t, kind(t, "k3s server"))
 	const program = "usr/local/bin/piimg"

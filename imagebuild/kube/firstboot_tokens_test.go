@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/piimg/piimg/imagebuild/secrets"
+	"github.com/piimg/piimg/imagebuild/tooltest"
 )
 
 const keeper = "usr/lib/piimg/tokens"
@@ -196,7 +197,7 @@ func TestNoSecretIsLeft(t *testing.T) {
 
 // TestFirstBootUnits lets systemd judge the units, and shellcheck the scripts.
 func TestFirstBootUnits(t *testing.T) {
-	analyze := tool(t, "systemd-analyze")
+	analyze := tooltest.Path(t, "systemd-analyze")
 	n := newNode(t, kind(t, "init"))
 	for _, unit := range []string{"kubelet.service", "containerd.service"} {
 		must(os.Rename(n.path("usr/lib/piimg/units/"+unit), n.path("etc/systemd/system/"+unit)))
@@ -219,7 +220,7 @@ func TestFirstBootUnits(t *testing.T) {
 	if out := run(t, analyze, "verify", "--man=no", "--root="+n.path(""), units[0]); !strings.Contains(out, "often") {
 		t.Errorf("systemd-analyze says nothing of a unit that is wrong: %s", out)
 	}
-	shellcheck := tool(t, "shellcheck")
+	shellcheck := tooltest.Path(t, "shellcheck")
 	args := []string{"--"}
 	for _, dir := range []string{"../../overlays/kubernetes/root/usr", "../../overlays/k3s/root/usr"} {
 		must(filepath.WalkDir(dir, func(name string, d os.DirEntry, err error) error {
@@ -231,7 +232,7 @@ func TestFirstBootUnits(t *testing.T) {
 	}
 	run(t, shellcheck, args...)
 	for _, script := range args[1:] {
-		run(t, tool(t, "bash"), "-n", script)
+		run(t, tooltest.Path(t, "bash"), "-n", script)
 	}
 }
 

@@ -19,6 +19,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/piimg/piimg/imagebuild/tooltest"
 )
 
 // The first boot's scripts are run by a real bash, on real files below a folder, with
@@ -269,7 +271,7 @@ func models(t testing.TB) string {
 		if p, err := exec.LookPath(name); err == nil {
 			must(os.Symlink(p, filepath.Join(dir, name)))
 		} else if name != "zstd" {
-			skip(t, name+" is not installed")
+			tooltest.Skip(t, name+" is not installed")
 		}
 	}
 	return dir

@@ -16,6 +16,7 @@ import (
 	"github.com/piimg/piimg/imagebuild/plan"
 	"github.com/piimg/piimg/imagebuild/raspios"
 	"github.com/piimg/piimg/imagebuild/secrets"
+	"github.com/piimg/piimg/imagebuild/tooltest"
 )
 
 var update = flag.Bool("update", false, "rewrite the golden files")
@@ -96,24 +97,6 @@ func place(t testing.TB, a raspios.Addition, root string) {
 	}
 }
 
-// tool returns the path of a program that judges what is made here.
-func tool(t testing.TB, name string) string {
-	t.Helper()
-	p, err := exec.LookPath(name)
-	if err != nil {
-		skip(t, name+" is not installed")
-	}
-	return p
-}
-
-func skip(t testing.TB, reason string) {
-	t.Helper()
-	if os.Getenv("CI") == "true" {
-		t.Fatal(reason)
-	}
-	t.Skip(reason)
-}
-
 // kubeadm is one that was built by testdata/kubernetes/build.sh.
 type kubeadm struct {
 	path    string
@@ -127,7 +110,7 @@ func kubeadms(t testing.TB) []kubeadm {
 	if dir == "" {
 		cache, err := os.UserCacheDir()
 		if err != nil {
-			skip(t, err.Error())
+			tooltest.Skip(t, err.Error())
 		}
 		dir = filepath.Join(cache, "piimg", "kubernetes")
 	}
@@ -143,7 +126,7 @@ func kubeadms(t testing.TB) []kubeadm {
 		}
 	}
 	if len(all) == 0 {
-		skip(t, "there is no kubeadm in "+dir+": run make kubernetes")
+		tooltest.Skip(t, "there is no kubeadm in "+dir+": run make kubernetes")
 	}
 	return all
 }

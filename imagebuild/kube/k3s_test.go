@@ -19,6 +19,7 @@ import (
 	"github.com/piimg/piimg/imagebuild/plan"
 	"github.com/piimg/piimg/imagebuild/raspios"
 	"github.com/piimg/piimg/imagebuild/secrets"
+	"github.com/piimg/piimg/imagebuild/tooltest"
 )
 
 // k3sCluster has two servers and two agents, one of which gets its address by DHCP.
@@ -192,15 +193,15 @@ func TestK3sAuthorities(t *testing.T) {
 	tls := filepath.Join(dir, "etc/piimg/kubernetes/k3s/tls")
 	for _, ca := range []string{"server-ca", "client-ca", "request-header-ca", "etcd/peer-ca", "etcd/server-ca"} {
 		cert, key := filepath.Join(tls, ca+".crt"), filepath.Join(tls, ca+".key")
-		run(t, tool(t, "openssl"), "verify", "-CAfile", cert, "-check_ss_sig", cert)
-		if a, b := run(t, tool(t, "openssl"), "x509", "-in", cert, "-noout", "-pubkey"), run(t, tool(t, "openssl"), "pkey", "-in", key, "-pubout"); a != b {
+		run(t, tooltest.Path(t, "openssl"), "verify", "-CAfile", cert, "-check_ss_sig", cert)
+		if a, b := run(t, tooltest.Path(t, "openssl"), "x509", "-in", cert, "-noout", "-pubkey"), run(t, tooltest.Path(t, "openssl"), "pkey", "-in", key, "-pubout"); a != b {
 			t.Errorf("%s: the key is another's", ca)
 		}
 		if e := first["etc/piimg/kubernetes/k3s/tls/"+ca+".key"]; !e.Secret || e.Mode != 0o600 {
 			t.Errorf("%s.key is not kept: %v", ca, e)
 		}
 	}
-	run(t, tool(t, "openssl"), "pkey", "-in", filepath.Join(tls, "service.key"), "-noout", "-check")
+	run(t, tooltest.Path(t, "openssl"), "pkey", "-in", filepath.Join(tls, "service.key"), "-noout", "-check")
 
 	// What a person gets in advance is known by the authorities that are there.
 	config, err := Kubeconfig(c, secrets.Placeholder("villagers"))
@@ -225,7 +226,7 @@ func TestK3sAuthorities(t *testing.T) {
 	if err := os.WriteFile(client, cert, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	run(t, tool(t, "openssl"), "verify", "-purpose", "sslclient", "-CAfile", filepath.Join(tls, "client-ca.crt"), client)
+	run(t, tooltest.Path(t, "openssl"), "verify", "-purpose", "sslclient", "-CAfile", filepath.Join(tls, "client-ca.crt"), client)
 
 	for _, other := range []string{"tom-nook", "blathers", "celeste"} {
 		for name, e := range k3sCard(t, c, other) {
@@ -243,7 +244,7 @@ func TestK3sTokens(t *testing.T) {
 	first := k3sCard(t, c, "isabelle")
 	dir := t.TempDir()
 	first.write(t, dir)
-	sum, _, _ := strings.Cut(run(t, tool(t, "sha256sum"), filepath.Join(dir, "etc/piimg/kubernetes/k3s/tls/server-ca.crt")), " ")
+	sum, _, _ := strings.Cut(run(t, tooltest.Path(t, "sha256sum"), filepath.Join(dir, "etc/piimg/kubernetes/k3s/tls/server-ca.crt")), " ")
 	token := func(node, name string) string {
 		files := k3sCard(t, c, node)
 		e := files["etc/piimg/kubernetes/k3s/"+name]
@@ -309,7 +310,7 @@ const k3sScript = "../../overlays/k3s/root/usr/lib/piimg/k3s-install"
 // TestK3sInstall runs the node's own script, also a second time, and after it was
 // cut off.
 func TestK3sInstall(t *testing.T) {
-	sh := tool(t, "sh")
+	sh := tooltest.Path(t, "sh")
 	root := t.TempDir()
 	c := k3sCluster(2)
 	files := k3sCard(t, c, "isabelle")
@@ -415,7 +416,7 @@ func TestK3sInstall(t *testing.T) {
 
 // TestK3sUnits asks systemd and shellcheck.
 func TestK3sUnits(t *testing.T) {
-	run(t, tool(t, "shellcheck"), k3sScript)
+	run(t, tooltest.Path(t, "shellcheck"), k3sScript)
 	root := t.TempDir()
 	if err := os.CopyFS(root, os.DirFS("../../overlays/k3s/root")); err != nil {
 		t.Fatal(err)
@@ -436,7 +437,7 @@ func TestK3sUnits(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, unit := range []string{"k3s.service", "k3s-agent.service"} {
-		out := run(t, tool(t, "systemd-analyze"), "verify", "--root="+root, "--man=no", "--recursive-errors=no", "/etc/systemd/system/"+unit)
+		out := run(t, tooltest.Path(t, "systemd-analyze"), "verify", "--root="+root, "--man=no", "--recursive-errors=no", "/etc/systemd/system/"+unit)
 		if strings.Contains(out, "k3s") {
 			t.Errorf("%s: %s", unit, out)
 		}

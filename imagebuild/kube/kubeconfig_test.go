@@ -9,12 +9,13 @@ import (
 
 	"github.com/piimg/piimg/imagebuild/nodes"
 	"github.com/piimg/piimg/imagebuild/secrets"
+	"github.com/piimg/piimg/imagebuild/tooltest"
 )
 
 // TestKubeconfig has kubectl read what is written for it.
 func TestKubeconfig(t *testing.T) {
-	kubectl := tool(t, "kubectl")
-	openssl := tool(t, "openssl")
+	kubectl := tooltest.Path(t, "kubectl")
+	openssl := tooltest.Path(t, "openssl")
 	v := nodes.Version{Major: 1, Minor: 34, Patch: 4}
 	k3s := v
 	k3s.Suffix = "+k3s1"

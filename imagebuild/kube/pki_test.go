@@ -19,12 +19,13 @@ import (
 
 	"github.com/piimg/piimg/imagebuild/nodes"
 	"github.com/piimg/piimg/imagebuild/secrets"
+	"github.com/piimg/piimg/imagebuild/tooltest"
 )
 
 // TestKubeadmKeepsThePKI lets kubeadm make all certificates on top of what a
 // control plane brings, and openssl verify the result.
 func TestKubeadmKeepsThePKI(t *testing.T) {
-	openssl := tool(t, "openssl")
+	openssl := tooltest.Path(t, "openssl")
 	for _, k := range kubeadms(t) {
 		t.Run(k.version.String(), func(t *testing.T) {
 			a := planAll(t, asVersion(t, available, k.version), secrets.Placeholder("villagers"))["isabelle"]
@@ -91,7 +92,7 @@ func tree(t *testing.T, root string) map[string][]byte {
 
 // TestCAHash computes the hash as kubeadm's documentation tells people to.
 func TestCAHash(t *testing.T) {
-	openssl := tool(t, "openssl")
+	openssl := tooltest.Path(t, "openssl")
 	for name, ca := range testAuthorities(t) {
 		t.Run(name, func(t *testing.T) {
 			file := filepath.Join(t.TempDir(), "ca.crt")
@@ -137,7 +138,7 @@ func testAuthorities(t *testing.T) map[string]secrets.Authority {
 // TestClientCertificate has openssl verify certificates of either kind of
 // authority, and wants the same bytes each time.
 func TestClientCertificate(t *testing.T) {
-	openssl := tool(t, "openssl")
+	openssl := tooltest.Path(t, "openssl")
 	s := secrets.Placeholder("villagers")
 	for name, ca := range testAuthorities(t) {
 		t.Run(name, func(t *testing.T) {
@@ -182,7 +183,7 @@ func TestClientCertificate(t *testing.T) {
 
 // TestServiceAccountKey has openssl derive the public half.
 func TestServiceAccountKey(t *testing.T) {
-	openssl := tool(t, "openssl")
+	openssl := tooltest.Path(t, "openssl")
 	a := planAll(t, asVersion(t, threeNodes, nodes.Version{Major: 1, Minor: 34, Patch: 4}), secrets.Placeholder("villagers"))["isabelle"]
 	root := t.TempDir()
 	place(t, a, root)

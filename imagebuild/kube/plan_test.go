@@ -15,6 +15,7 @@ import (
 	"github.com/piimg/piimg/imagebuild/plan"
 	"github.com/piimg/piimg/imagebuild/raspios"
 	"github.com/piimg/piimg/imagebuild/secrets"
+	"github.com/piimg/piimg/imagebuild/tooltest"
 )
 
 var version1344 = nodes.Version{Major: 1, Minor: 34, Patch: 4}
@@ -171,7 +172,7 @@ func otherSecrets(t *testing.T) *secrets.Secrets {
 
 // TestEnv has a shell read node.env.
 func TestEnv(t *testing.T) {
-	sh := tool(t, "sh")
+	sh := tooltest.Path(t, "sh")
 	c := asVersion(t, available, version1344)
 	c.Cluster.Name = `it's $HOME "and" \back`
 	for _, n := range c.Nodes {

@@ -3,13 +3,14 @@ package nodes
 import (
 	"errors"
 	"fmt"
-	"os"
 	"os/exec"
 	"slices"
 	"strings"
 	"testing"
 
 	"pgregory.net/rapid"
+
+	"github.com/piimg/piimg/imagebuild/tooltest"
 )
 
 const (
@@ -33,13 +34,7 @@ func hostnames(t testing.TB, entries ...string) []string {
 
 // TestRangesAsClusterShell expands ranges as ClusterShell's nodeset does.
 func TestRangesAsClusterShell(t *testing.T) {
-	nodeset, err := exec.LookPath("nodeset")
-	if err != nil {
-		if os.Getenv("CI") == "true" {
-			t.Fatal("nodeset is missing: apt-get install clustershell")
-		}
-		t.Skip("nodeset is missing: apt-get install clustershell")
-	}
+	nodeset := tooltest.Path(t, "nodeset")
 	for _, p := range []string{
 		"worker-[001-100]", "w[1-4,7]", "n[8-12]", "n[08-12]", "rack[1-4]-[01-20]", "a[0-1]b[0-1]c[0-1]", "x-[5-5]", "x[0]", "q[000-003]r", "m[9,11,10]",
 	} {

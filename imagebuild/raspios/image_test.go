@@ -5,7 +5,6 @@ import (
 	"encoding/binary"
 	"io"
 	"io/fs"
-	"os"
 	"os/exec"
 	"path/filepath"
 	"sync"
@@ -19,6 +18,7 @@ import (
 	"github.com/piimg/piimg/imagebuild/plan/plantest"
 	"github.com/piimg/piimg/imagebuild/secrets"
 	"github.com/piimg/piimg/imagebuild/source"
+	"github.com/piimg/piimg/imagebuild/tooltest"
 )
 
 // images are the small images of testdata/images, oldest first.
@@ -86,7 +86,7 @@ func partition(t *testing.T, disk io.ReaderAt, i int) (start, size int64) {
 // run runs a tool that a test needs and returns what it prints.
 func run(t *testing.T, stdin []byte, name string, args ...string) string {
 	t.Helper()
-	cmd := exec.Command(tool(t, name), args...)
+	cmd := exec.Command(tooltest.Path(t, name), args...)
 	cmd.Stdin = bytes.NewReader(stdin)
 	out, err := cmd.CombinedOutput()
 	if err != nil {
@@ -137,26 +137,6 @@ func copyTree(t *testing.T, fsys fs.FS) *plantest.FS {
 		t.Fatal(err)
 	}
 	return out
-}
-
-// tool finds a program that a test needs; without it the test is skipped, but
-// fails in CI.
-func tool(t *testing.T, name string) string {
-	t.Helper()
-	p, err := exec.LookPath(name)
-	if err == nil {
-		return p
-	}
-	for _, dir := range []string{"/usr/sbin", "/sbin"} {
-		if p, err := exec.LookPath(filepath.Join(dir, name)); err == nil {
-			return p
-		}
-	}
-	if os.Getenv("CI") == "true" {
-		t.Fatalf("%s is not installed", name)
-	}
-	t.Skipf("%s is not installed", name)
-	return ""
 }
 
 var buildTime = time.Date(2026, 6, 1, 12, 0, 0, 0, time.UTC)

@@ -9,6 +9,7 @@ import (
 
 	"github.com/piimg/piimg/imagebuild/nodes"
 	"github.com/piimg/piimg/imagebuild/plan"
+	"github.com/piimg/piimg/imagebuild/tooltest"
 )
 
 // sshd takes the keys, and the public ones belong to them.
@@ -55,7 +56,7 @@ func TestHostKeys(t *testing.T) {
 			if err := os.MkdirAll("/run/sshd", 0o755); err != nil {
 				t.Skipf("sshd cannot be asked without /run/sshd: %v", err)
 			}
-			run(t, nil, tool(t, "sshd"), "-t", "-f", file)
+			run(t, nil, tooltest.Path(t, "sshd"), "-t", "-f", file)
 		})
 	}
 }
@@ -87,7 +88,7 @@ func TestSSHOff(t *testing.T) {
 
 // systemd's own idea of what a first boot enables: it must not undo ours.
 func TestPresets(t *testing.T) {
-	systemctl := tool(t, "systemctl")
+	systemctl := tooltest.Path(t, "systemctl")
 	for _, name := range []string{"trixie", "trixie-2026-04"} {
 		for _, on := range []bool{true, false} {
 			i := loadImage(t, name)

@@ -14,6 +14,8 @@ import (
 
 	"filippo.io/age"
 	"filippo.io/age/armor"
+
+	"github.com/piimg/piimg/imagebuild/tooltest"
 )
 
 // fixed gives an Unlock that knows an identity and a passphrase.
@@ -37,7 +39,7 @@ func newIdentity(t *testing.T) (identity, recipient string) {
 // sshIdentity returns an SSH key as ssh-keygen makes it, and its public half.
 func sshIdentity(t *testing.T, kind, passphrase string) (identity, recipient string) {
 	t.Helper()
-	keygen := tool(t, "ssh-keygen")
+	keygen := tooltest.Path(t, "ssh-keygen")
 	file := filepath.Join(t.TempDir(), "id")
 	if out, err := exec.Command(keygen, "-q", "-t", kind, "-N", passphrase, "-C", "me@here", "-f", file).CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
@@ -99,7 +101,7 @@ func TestEncryption(t *testing.T) {
 // ageFile encrypts with the real age.
 func ageFile(t *testing.T, content []byte, args ...string) []byte {
 	t.Helper()
-	c := exec.Command(tool(t, "age"), args...)
+	c := exec.Command(tooltest.Path(t, "age"), args...)
 	c.Stdin = bytes.NewReader(content)
 	var stderr bytes.Buffer
 	c.Stderr = &stderr
@@ -144,7 +146,7 @@ func TestAgeAgrees(t *testing.T) {
 
 // The program age asks for passphrases on a terminal, which script gives it.
 func TestAgeAgreesOnPassphrases(t *testing.T) {
-	script, program := tool(t, "script"), tool(t, "age")
+	script, program := tooltest.Path(t, "script"), tooltest.Path(t, "age")
 	s, _ := created(t)
 	dir := t.TempDir()
 	plain, theirs, ours, out := filepath.Join(dir, "plain"), filepath.Join(dir, "theirs"), filepath.Join(dir, "ours"), filepath.Join(dir, "out")

@@ -13,25 +13,9 @@ import (
 
 	"golang.org/x/crypto/ssh"
 	"pgregory.net/rapid"
-)
 
-// tool finds another program that a test compares with. Without it the test is
-// skipped, except in CI.
-func tool(t *testing.T, name string) string {
-	t.Helper()
-	path, err := exec.LookPath(name)
-	if err == nil {
-		return path
-	}
-	if _, err := os.Stat("/usr/sbin/" + name); err == nil {
-		return "/usr/sbin/" + name // sshd is outside of a user's PATH on Debian, and wants its full path
-	}
-	if os.Getenv("CI") == "true" {
-		t.Fatalf("%s is needed", name)
-	}
-	t.Skipf("%s is not installed", name)
-	return ""
-}
+	"github.com/piimg/piimg/imagebuild/tooltest"
+)
 
 // writeKeys writes a node's keys as they go into /etc/ssh.
 func writeKeys(t *testing.T, keys HostKeys) string {
@@ -48,7 +32,7 @@ func writeKeys(t *testing.T, keys HostKeys) string {
 }
 
 func TestOpenSSHReadsHostKeys(t *testing.T) {
-	keygen := tool(t, "ssh-keygen")
+	keygen := tooltest.Path(t, "ssh-keygen")
 	s := testSecrets("villagers")
 	for _, host := range []string{"isabelle", "a", strings.Repeat("n", 63)} {
 		keys, err := s.HostKeys(host)
@@ -72,7 +56,7 @@ func TestOpenSSHReadsHostKeys(t *testing.T) {
 }
 
 func TestSSHDTakesHostKeys(t *testing.T) {
-	sshd := tool(t, "sshd")
+	sshd := tooltest.Path(t, "sshd")
 	keys, err := testSecrets("villagers").HostKeys("isabelle")
 	if err != nil {
 		t.Fatal(err)

@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/piimg/piimg/imagebuild/tooltest"
 )
 
 func created(t *testing.T) (*Secrets, *Kubernetes) {
@@ -63,12 +65,7 @@ func TestBootstrapToken(t *testing.T) {
 // The authorities are what OpenSSL takes for such, valid before the day on which
 // they were made, and like kubeadm's own.
 func TestAuthorities(t *testing.T) {
-	if _, err := exec.LookPath("openssl"); err != nil {
-		if os.Getenv("CI") == "true" {
-			t.Fatal(err)
-		}
-		t.Skip("no openssl:", err)
-	}
+	tooltest.Need(t, "openssl")
 	_, made := created(t)
 	placeholder, err := Placeholder("villagers").Kubernetes()
 	if err != nil {

@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/piimg/piimg/imagebuild/tooltest"
 )
 
 // maker makes authorities as users do, with openssl.
@@ -20,7 +22,7 @@ type maker struct {
 }
 
 func newMaker(t *testing.T) *maker {
-	tool(t, "openssl")
+	tooltest.Path(t, "openssl")
 	return &maker{t: t, dir: t.TempDir()}
 }
 

@@ -13,6 +13,8 @@ import (
 	"testing"
 
 	"pgregory.net/rapid"
+
+	"github.com/piimg/piimg/imagebuild/tooltest"
 )
 
 var update = flag.Bool("update", false, "write testdata/vectors.json anew; only for values that no released version derives")
@@ -116,7 +118,7 @@ func TestLabelsAreUnambiguous(t *testing.T) {
 // TestDeriveIsHKDF compares with openssl, given the info bytes as they are
 // specified.
 func TestDeriveIsHKDF(t *testing.T) {
-	openssl := tool(t, "openssl")
+	openssl := tooltest.Path(t, "openssl")
 	s := testSecrets("villagers")
 	info := append([]byte{0, 0, 0, 0, 0, 0, 0, 1}, 'a')
 	info = append(append(info, 0, 0, 0, 0, 0, 0, 0, 2), "bc"...)

@@ -12,26 +12,16 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/piimg/piimg/imagebuild/layer"
+	"github.com/piimg/piimg/imagebuild/tooltest"
 )
 
 // mounted returns a folder on a new, small file system of a kind that can share
 // what files hold.
 func mounted(t *testing.T, kind string) string {
 	t.Helper()
-	missing := func(what string, err error) {
-		t.Helper()
-		if os.Getenv("CI") == "true" {
-			t.Fatalf("this test needs %s: %v", what, err)
-		}
-		t.Skipf("this test needs %s: %v", what, err)
-	}
-	for _, tool := range []string{"mkfs." + kind, "mount", "umount"} {
-		if _, err := exec.LookPath(tool); err != nil {
-			missing(tool, err)
-		}
-	}
+	tooltest.Need(t, "mkfs."+kind, "mount", "umount")
 	if os.Getuid() != 0 {
-		missing("root, for a loop mount", nil)
+		tooltest.Skip(t, "a loop mount needs root")
 	}
 	dir := t.TempDir()
 	disk := filepath.Join(dir, "disk")

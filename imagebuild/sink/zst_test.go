@@ -19,23 +19,13 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/piimg/piimg/imagebuild/layer"
+	"github.com/piimg/piimg/imagebuild/tooltest"
 )
-
-// tool skips the test if a program is not installed; with CI=true it fails.
-func tool(t *testing.T, name string) {
-	t.Helper()
-	if _, err := exec.LookPath(name); err != nil {
-		if os.Getenv("CI") == "true" {
-			t.Fatalf("this test needs %s: %v", name, err)
-		}
-		t.Skipf("this test needs %s: %v", name, err)
-	}
-}
 
 // output runs a program and returns what it writes to stdout.
 func output(t *testing.T, name string, args ...string) []byte {
 	t.Helper()
-	tool(t, name)
+	tooltest.Need(t, name)
 	var stderr bytes.Buffer
 	cmd := exec.Command(name, args...)
 	cmd.Stderr = &stderr

@@ -17,6 +17,7 @@ import (
 
 	"github.com/piimg/piimg/imagebuild/source/internal/imgtest"
 	"github.com/piimg/piimg/imagebuild/source/xzfile"
+	"github.com/piimg/piimg/imagebuild/tooltest"
 )
 
 // flips says how many bits of every region of a file are flipped, one at a time.
@@ -193,7 +194,7 @@ func TestBitFlipsOthers(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			for _, tool := range strings.Fields("sh zstd gzip zip") {
-				imgtest.Tool(t, tool)
+				tooltest.Need(t, tool)
 			}
 			dir := filepath.Dir(imgtest.Write(t, "disk.img", img))
 			cmd := exec.Command("sh", "-c", command)

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/piimg/piimg/imagebuild/source/internal/imgtest"
+	"github.com/piimg/piimg/imagebuild/tooltest"
 )
 
 // watchMemory calls fn and returns the most memory that the process had
@@ -59,7 +60,7 @@ func TestMemory(t *testing.T) {
 	if raceEnabled {
 		t.Skip("the race detector takes memory of its own")
 	}
-	imgtest.Tool(t, "xz")
+	tooltest.Need(t, "xz")
 	const size = 7*24<<20 + 12345
 	path := imgtest.Write(t, "a.xz", nil)
 	f, err := os.Create(path)

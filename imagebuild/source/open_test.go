@@ -18,6 +18,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/piimg/piimg/imagebuild/source/internal/imgtest"
+	"github.com/piimg/piimg/imagebuild/tooltest"
 )
 
 // opened opens an image with a cache folder of the test's own.
@@ -112,7 +113,7 @@ func TestMain(m *testing.M) {
 func packings(t testing.TB) map[string]string {
 	t.Helper()
 	for _, tool := range []string{"xz", "gzip", "zstd", "zip", "python3", "sh"} {
-		imgtest.Tool(t, tool)
+		tooltest.Need(t, tool)
 	}
 	files, err := fixtures()
 	if err != nil {

@@ -14,6 +14,7 @@ import (
 
 	"github.com/piimg/piimg/imagebuild/artifacts"
 	"github.com/piimg/piimg/imagebuild/artifacts/artifactstest"
+	"github.com/piimg/piimg/imagebuild/tooltest"
 )
 
 // containerd imports what was pulled, and every other form of archive that
@@ -22,14 +23,7 @@ func TestContainerd(t *testing.T) {
 	if os.Getuid() != 0 {
 		t.Skip("containerd needs root")
 	}
-	for _, tool := range []string{"containerd", "ctr", "gzip", "zstd"} {
-		if _, err := exec.LookPath(tool); err != nil {
-			if os.Getenv("CI") == "true" {
-				t.Fatal(err)
-			}
-			t.Skip(err)
-		}
-	}
+	tooltest.Need(t, "containerd", "ctr", "gzip", "zstd", "dpkg")
 	n := newInternet(t)
 	n.push("pause:3.10.1", "pause", "amd64", "arm64")
 	n.push("flannel:v1", "flannel", "amd64", "arm64")

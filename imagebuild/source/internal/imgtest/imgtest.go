@@ -9,23 +9,14 @@ import (
 	"os/exec"
 	"path/filepath"
 	"testing"
-)
 
-// Tool skips the test if a program is not installed; with CI=true it fails.
-func Tool(t testing.TB, name string) {
-	t.Helper()
-	if _, err := exec.LookPath(name); err != nil {
-		if os.Getenv("CI") == "true" {
-			t.Fatalf("this test needs %s: %v", name, err)
-		}
-		t.Skipf("this test needs %s: %v", name, err)
-	}
-}
+	"github.com/piimg/piimg/imagebuild/tooltest"
+)
 
 // Pipe runs a program with in as its input, and returns its output.
 func Pipe(t testing.TB, in []byte, name string, args ...string) []byte {
 	t.Helper()
-	Tool(t, name)
+	tooltest.Need(t, name)
 	cmd := exec.Command(name, args...)
 	cmd.Stdin = bytes.NewReader(in)
 	var stderr bytes.Buffer
