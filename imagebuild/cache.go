@@ -42,14 +42,15 @@ func CachePrune(o Options, p CachePruning) (CacheEntries, error) {
 	if p.OlderThan == 0 {
 		p.OlderThan = month
 	}
-	switch {
-	case p.All:
-		p.MaxSize = 0
-	case p.MaxSize == 0:
+	if p.MaxSize == 0 {
 		p.MaxSize = -1
 	}
+	before := time.Now().Add(-p.OlderThan)
+	if p.All { // what a wrong clock has dated ahead, too
+		before = before.AddDate(1000, 0, 0)
+	}
 	removed, err := source.PruneCache(sourceOptions(o.withDefaults(), ""), source.Pruning{
-		Before: time.Now().Add(-p.OlderThan), MaxSize: p.MaxSize, DryRun: p.DryRun,
+		Before: before, MaxSize: p.MaxSize, DryRun: p.DryRun,
 	})
 	return cacheEntries(removed), err
 }
