@@ -77,6 +77,9 @@ func (p *prepared) buildImages(ctx context.Context, o Options, earlier *earlierB
 		}
 		made = append(made, more...)
 	}
+	if err := p.image.Unchanged(); err != nil {
+		return nil, KindImage.as(err)
+	}
 	if b.against != nil {
 		if err := b.against.err(made); err != nil {
 			return nil, err

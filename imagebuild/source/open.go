@@ -18,14 +18,16 @@ import (
 // for that verification. Others are unpacked into the cache folder here, unless
 // that has been done before. Ctx ends Open, not the use of the Image.
 func Open(ctx context.Context, path string, o Options) (*Image, error) {
-	f, size, err := openFile(path)
+	f, was, err := openFile(path)
 	if err != nil {
 		return nil, err
 	}
+	m := &Image{path: path, file: f, opts: o, packing: Packing{PackedSize: was.Size()}}
 	if o.isCached(path) {
 		useCached(f)
+	} else {
+		m.was = was
 	}
-	m := &Image{path: path, file: f, opts: o, packing: Packing{PackedSize: size}}
 	if err := m.open(ctx); err != nil {
 		var wrong *ChecksumError
 		if derr := m.awaitDigest(ctx); errors.As(derr, &wrong) {
@@ -42,27 +44,31 @@ func Open(ctx context.Context, path string, o Options) (*Image, error) {
 }
 
 // openFile opens a file that can hold an image at all.
-func openFile(path string) (*os.File, int64, error) {
+func openFile(path string) (*os.File, fs.FileInfo, error) {
 	st, err := os.Stat(path) // before opening: opening a pipe blocks
 	if err != nil {
-		return nil, 0, cannotOpen(path, err)
+		return nil, nil, cannotOpen(path, err)
 	}
 	notImage := func(what string) error {
 		return &Error{Path: path, Kind: ErrNotImage, Detail: what, Remedy: "name an image file"}
 	}
 	switch {
 	case st.IsDir():
-		return nil, 0, notImage("it is a folder")
+		return nil, nil, notImage("it is a folder")
 	case !st.Mode().IsRegular():
-		return nil, 0, notImage("it is not a regular file")
+		return nil, nil, notImage("it is not a regular file")
 	case st.Size() == 0:
-		return nil, 0, &Error{Path: path, Kind: ErrNotImage, Detail: "the file is empty", Remedy: downloadAgain}
+		return nil, nil, &Error{Path: path, Kind: ErrNotImage, Detail: "the file is empty", Remedy: downloadAgain}
 	}
 	f, err := os.Open(path)
 	if err != nil {
-		return nil, 0, cannotOpen(path, err)
+		return nil, nil, cannotOpen(path, err)
 	}
-	return f, st.Size(), nil
+	if st, err = f.Stat(); err != nil {
+		f.Close()
+		return nil, nil, cannotOpen(path, err)
+	}
+	return f, st, nil
 }
 
 func cannotOpen(path string, err error) error {

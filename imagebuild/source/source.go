@@ -39,6 +39,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"io/fs"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -193,6 +194,7 @@ type Image struct {
 	content content
 	xz      *xzfile.File
 	opts    Options
+	was     fs.FileInfo // the packed file when it was opened; nil for those of the cache folder
 	// repacked means that the file is a copy that Repack made.
 	repacked bool
 
@@ -282,6 +284,23 @@ func (m *Image) Scan(ctx context.Context, fn func(Chunk) error) error {
 		return m.fail(err)
 	case end != m.size:
 		return m.fail(fmt.Errorf("scan ended at %d of %d bytes", end, m.size))
+	}
+	return nil
+}
+
+// Unchanged returns an error if the packed file has been written to since it was
+// opened. What is written to in the midst of a build may be half the old and half the
+// new, and each half sound. Files of the cache folder are locked instead.
+func (m *Image) Unchanged() error {
+	if m.was == nil {
+		return nil
+	}
+	is, err := m.file.Stat()
+	if err != nil {
+		return m.fail(err)
+	}
+	if is.Size() != m.was.Size() || !is.ModTime().Equal(m.was.ModTime()) {
+		return &Error{Path: m.path, Detail: "it was written to while it was read", Remedy: "begin again when it is complete"}
 	}
 	return nil
 }
