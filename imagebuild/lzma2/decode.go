@@ -66,23 +66,27 @@ func (d *Decoder) Decode(dst []byte, pos int, c Chunk, in []byte) error {
 // that was 0: xz's way to do it without a branch.
 const toward0 = 1<<32 + 1<<moveBits - 1 - 1<<probBits
 
+// either decodes a bit without a branch: what the bits of a symbol are cannot be
+// foreseen, and processors lose more time on a branch that they take for another than
+// on the few operations of both. It returns the probability, range and code behind the
+// bit, and a mask of all ones for a bit that is 0, else 0. It is small enough to be
+// inlined, on which the speed depends.
+func either(p uint16, rng, code uint32) (_ uint16, _, _, mask uint32) {
+	v := uint32(p)
+	bound := (rng >> probBits) * v
+	rest := uint64(code) - uint64(bound)
+	mask = uint32(rest >> 32)
+	rng -= bound
+	return uint16(v - uint32(int32(v+mask&toward0)>>moveBits)), rng ^ (rng^bound)&mask, uint32(rest) + mask&bound, mask
+}
+
 // tree decodes a symbol of log2(len(probs)) bits, the highest first.
-//
-// What the bits are cannot be foreseen, and processors lose more time on a branch
-// that they take for another than on the few operations of both: mask is all ones for
-// a bit that is 0, else 0.
 func tree(probs []uint16, rng, code uint32, in []byte, ip int) (uint32, uint32, uint32, int) {
 	sym := uint32(1)
 	for int(sym) < len(probs) {
 		p := &probs[sym]
-		v := uint32(*p)
-		bound := (rng >> probBits) * v
-		rest := uint64(code) - uint64(bound)
-		mask := uint32(rest >> 32)
-		rng -= bound
-		rng ^= (rng ^ bound) & mask
-		code = uint32(rest) + mask&bound
-		*p = uint16(v - uint32(int32(v+mask&toward0)>>moveBits))
+		var mask uint32
+		*p, rng, code, mask = either(*p, rng, code)
 		sym = sym<<1 + 1 + mask
 		if rng < topValue {
 			rng <<= 8
@@ -99,14 +103,8 @@ func reverseTree(probs []uint16, n, rng, code uint32, in []byte, ip int) (uint32
 	sym, out := uint32(1), uint32(0)
 	for i := range n {
 		p := &probs[int(sym)&(len(probs)-1)]
-		v := uint32(*p)
-		bound := (rng >> probBits) * v
-		rest := uint64(code) - uint64(bound)
-		mask := uint32(rest >> 32)
-		rng -= bound
-		rng ^= (rng ^ bound) & mask
-		code = uint32(rest) + mask&bound
-		*p = uint16(v - uint32(int32(v+mask&toward0)>>moveBits))
+		var mask uint32
+		*p, rng, code, mask = either(*p, rng, code)
 		sym = sym<<1 + 1 + mask
 		out += (1 + mask) << (i & 31)
 		if rng < topValue {
@@ -224,14 +222,8 @@ func (d *Decoder) lzma(dst []byte, pos int, in []byte, packed int) error {
 					match <<= 1
 					with := match & offset
 					p := &probs[offset+with+sym]
-					v := uint32(*p)
-					bound := (rng >> probBits) * v
-					rest := uint64(code) - uint64(bound)
-					mask := uint32(rest >> 32)
-					rng -= bound
-					rng ^= (rng ^ bound) & mask
-					code = uint32(rest) + mask&bound
-					*p = uint16(v - uint32(int32(v+mask&toward0)>>moveBits))
+					var mask uint32
+					*p, rng, code, mask = either(*p, rng, code)
 					sym = sym<<1 + 1 + mask
 					offset = with ^ mask&offset
 					if rng < topValue {
