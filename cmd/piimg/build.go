@@ -54,15 +54,12 @@ that, for machines that forget what they made.
   sudo dd if=dist/isabelle.img of=/dev/sdX bs=4M conv=fsync status=progress`,
 		Args: noArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
-			o, end, err := a.options()
+			o, end, err := keys.options(c, a, flags.NodesFile)
 			if err != nil {
 				return err
 			}
-			o.NodesFile, o.Out, o.Format = flags.NodesFile, flags.Out, flags.Format
+			o.Out, o.Format = flags.Out, flags.Format
 			o.Jobs, o.Force, o.NoCreateSecrets = flags.Jobs, flags.Force, flags.NoCreateSecrets
-			if err := keys.apply(c, a, &o); err != nil {
-				return err
-			}
 			if c.Flags().Changed("jobs") && o.Jobs < 1 {
 				return usageError(fmt.Errorf("--jobs is %d: it must be at least 1", o.Jobs))
 			}

@@ -25,12 +25,8 @@ those of a placeholder.
   piimg plan --json | jq -r '.plans[].edits[].path' | sort | uniq -c`,
 		Args: noArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
-			o, end, err := a.options()
+			o, end, err := keys.options(c, a, flags.NodesFile)
 			if err != nil {
-				return err
-			}
-			o.NodesFile = flags.NodesFile
-			if err := keys.apply(c, a, &o); err != nil {
 				return err
 			}
 			if o.Only, err = nodeNames(c, "node", flags.Only); err != nil {

@@ -76,15 +76,11 @@ asked for.
 			return nil
 		},
 		RunE: func(c *cobra.Command, args []string) error {
-			o, end, err := a.options()
+			o, end, err := keys.options(c, a, nodes)
 			if err != nil {
 				return err
 			}
 			defer end()
-			o.NodesFile = nodes
-			if err := keys.apply(c, a, &o); err != nil {
-				return err
-			}
 			if newPassphrase != "" {
 				to.passphrase = true
 			}

@@ -54,15 +54,11 @@ PIIMG_AGE_PASSPHRASE or PIIMG_AGE_PASSPHRASE_FILE, or is asked for.
   piimg secrets init --cluster villagers --secrets villagers.yaml --recipients-file team.txt`,
 		Args: noArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
-			o, end, err := a.options()
+			o, end, err := keys.options(c, a, nodes)
 			if err != nil {
 				return err
 			}
 			defer end()
-			o.NodesFile = nodes
-			if err := keys.apply(c, a, &o); err != nil {
-				return err
-			}
 			e, err := to.encryption(a, func() ([]byte, error) { return fromFileOrEnv(keys.passphrase, "PIIMG_AGE_PASSPHRASE") },
 				"name a file that holds it with --age-passphrase-file, or set PIIMG_AGE_PASSPHRASE")
 			if err != nil {
@@ -104,15 +100,11 @@ If nodes.yaml is there, the public halves of the nodes' tokens are shown as well
   piimg secrets show --reveal --json | jq -r '.tokens[] | select(.node == "blathers") | .token'`,
 		Args: noArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
-			o, end, err := a.options()
+			o, end, err := keys.options(c, a, nodes)
 			if err != nil {
 				return err
 			}
 			defer end()
-			o.NodesFile = nodes
-			if err := keys.apply(c, a, &o); err != nil {
-				return err
-			}
 			r, err := imagebuild.ShowSecrets(o, reveal)
 			if err != nil {
 				return err

@@ -33,18 +33,23 @@ func (f *secretsFlags) add(c *cobra.Command) {
 	c.Flags().StringVar(&f.passphrase, "age-passphrase-file", "", "a file with the passphrase that opens the secrets")
 }
 
-// apply puts the flags, and what the environment says, into options.
-func (f *secretsFlags) apply(c *cobra.Command, a *app, o *imagebuild.Options) error {
+// options returns the options of a command that reads the nodes file and the secrets, by
+// the flags and the environment. End ends the progress bar.
+func (f *secretsFlags) options(c *cobra.Command, a *app, nodesFile string) (o imagebuild.Options, end func(), err error) {
 	if c.Flags().Changed("secrets") && f.file == "" {
-		return usageError(errors.New("--secrets is empty: name a file"))
+		return o, nil, usageError(errors.New("--secrets is empty: name a file"))
 	}
+	if o, end, err = a.options(); err != nil {
+		return o, nil, err
+	}
+	o.NodesFile = nodesFile
 	o.SecretsFile = f.file
 	if content, ok := os.LookupEnv(imagebuild.SecretsVariable); ok {
 		switch {
 		case f.file != "":
-			return usageError(fmt.Errorf("--secrets and %s are both given: use one of them", imagebuild.SecretsVariable))
+			return o, nil, usageError(fmt.Errorf("--secrets and %s are both given: use one of them", imagebuild.SecretsVariable))
 		case strings.TrimSpace(content) == "":
-			return configError(fmt.Errorf("%s is empty: set it to the content of the secrets file, or unset it", imagebuild.SecretsVariable))
+			return o, nil, configError(fmt.Errorf("%s is empty: set it to the content of the secrets file, or unset it", imagebuild.SecretsVariable))
 		}
 		o.SecretsContent = []byte(content)
 	}
@@ -58,7 +63,7 @@ func (f *secretsFlags) apply(c *cobra.Command, a *app, o *imagebuild.Options) er
 		}
 		return a.askPassphrase("passphrase of the secrets: ")
 	}
-	return nil
+	return o, end, nil
 }
 
 // fromFileOrEnv returns the content of a file that a flag names, or else that of
