@@ -60,6 +60,8 @@ type against struct {
 	*earlierBuild
 	p *prepared
 	o Options
+	// reading holds one for each earlier image that is being read.
+	reading chan struct{}
 }
 
 // err returns a [*DifferenceError] if any byte differs.
@@ -203,6 +205,11 @@ func differentLine(a, b []byte) int {
 
 // image says where an image differs from an earlier one.
 func (a *against) image(ctx context.Context, now *layer.Layer, path string) (lines []string, err error) {
+	a.reading <- struct{}{}
+	defer func() { <-a.reading }()
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
 	old, err := openBuilt(ctx, path, a.o.CacheDir)
 	if err != nil {
 		return nil, err

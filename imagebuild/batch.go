@@ -58,7 +58,7 @@ func (p *prepared) buildImages(ctx context.Context, o Options, earlier *earlierB
 	}
 	b := &batch{prepared: p, o: o, free: free}
 	if earlier != nil {
-		b.against = &against{earlierBuild: earlier, p: p, o: o}
+		b.against = &against{earlierBuild: earlier, p: p, o: o, reading: make(chan struct{}, builtAtOnce)}
 	}
 	if b.stage, err = sink.NewStage(o.Out); err != nil {
 		return nil, KindOutput.as(err)

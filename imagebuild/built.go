@@ -16,6 +16,10 @@ import (
 // read at once, so it is what one worker needs with the blocks of 24 MiB that xz -6 makes.
 const builtMemory = 76 << 20
 
+// builtAtOnce is how many of them a build reads at once: they take no more memory than
+// the pass over the base, however many jobs there are.
+const builtAtOnce = passMemory / builtMemory
+
 // builtImage is an image that was built, open to be read.
 type builtImage struct {
 	*source.Image

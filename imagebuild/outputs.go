@@ -30,7 +30,7 @@ func checkOutputs(ctx context.Context, p *prepared, o Options) error {
 	if err := errors.Join(sink.RemoveStale(o.Out), sink.Probe(o.Out)); err != nil {
 		return fmt.Errorf("the output folder %s cannot be written to: %w; choose another with --out", o.Out, err)
 	}
-	errs := []error{parallel(o.Jobs, len(p.chosen), func(_, i int) error {
+	errs := []error{parallel(min(o.Jobs, builtAtOnce), len(p.chosen), func(_, i int) error {
 		return checkReplace(ctx, p, o, p.hostname(i))
 	})}
 	companion := func(path string, ours func([]byte) error) { errs = append(errs, checkCompanion(path, o.Force, ours)) }
@@ -73,6 +73,9 @@ func checkCompanion(path string, force bool, ours func([]byte) error) error {
 
 // checkReplace says whether a node's image may be put in place of what is there.
 func checkReplace(ctx context.Context, p *prepared, o Options, hostname string) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
 	path := imagePath(o, hostname)
 	info, err := os.Lstat(path)
 	if errors.Is(err, fs.ErrNotExist) {
