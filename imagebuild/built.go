@@ -14,6 +14,8 @@ import (
 
 // builtMemory bounds, in bytes, what reading an image that was built takes. Several are
 // read at once, so it is what one worker needs with the blocks of 24 MiB that xz -6 makes.
+// With larger blocks it may take as much as the base, which has the same ones: an image
+// with its secrets is not to be unpacked into the cache folder.
 const builtMemory = 76 << 20
 
 // builtAtOnce is how many of them a build reads at once: they take no more memory than
@@ -29,7 +31,7 @@ type builtImage struct {
 // openBuilt opens the image at path. What has to be unpacked for that goes into cacheDir.
 func openBuilt(ctx context.Context, path, cacheDir string) (*builtImage, error) {
 	image, err := source.Open(ctx, path, source.Options{
-		CacheDir: cacheDir, Workers: 1, Memory: builtMemory, Again: "build it again",
+		CacheDir: cacheDir, Workers: 1, Memory: builtMemory, MostMemory: source.DefaultMemory, Again: "build it again",
 	})
 	if err != nil {
 		return nil, err

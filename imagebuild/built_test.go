@@ -6,9 +6,12 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"runtime/debug"
 	"strings"
 	"testing"
+
+	"github.com/piimg/piimg/imagebuild/tooltest"
 )
 
 // peak returns the most memory, in bytes, that the process had while fn ran, beyond
@@ -76,6 +79,28 @@ func TestBuiltMemory(t *testing.T) {
 			t.Fatalf("got %v", err)
 		}
 	})
+}
+
+// Images whose blocks are as large as a base's may be are read without being unpacked:
+// they hold secrets, which nobody looks for in the cache folder.
+func TestBuiltNotUnpacked(t *testing.T) {
+	tooltest.Need(t, "xz")
+	o := project(t, "stretch")
+	o.Format, o.Only = FormatXZ, []string{"tom-nook"}
+	raw := unpack(t, o)
+	run(t, "xz", "-0", "-T1", "--block-size=47MiB", "--force", "--suffix=.xz", raw)
+	for range 2 {
+		if _, err := Build(t.Context(), o); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if p := problems(t, o); p != "" {
+		t.Error(p)
+	}
+	unpacked, err := filepath.Glob(filepath.Join(o.CacheDir, "unpacked", "*.img"))
+	if err != nil || len(unpacked) > 0 {
+		t.Errorf("unpacked: %q, %v", unpacked, err)
+	}
 }
 
 // Whoever interrupts a build need not wait until all images that are there were read.

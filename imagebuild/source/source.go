@@ -78,6 +78,10 @@ type Options struct {
 	// are unpacked into the cache folder.
 	Memory int64
 
+	// MostMemory, if it is more than Memory, is what files may take whose blocks are too
+	// large for that, so that fewer have to be unpacked.
+	MostMemory int64
+
 	// Again is what errors tell to do about a damaged image. Empty means to
 	// download it again.
 	Again string

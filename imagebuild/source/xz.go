@@ -28,7 +28,6 @@ func (p memoryPlan) window() int { return min(p.buffers-1, 2*p.workers) }
 // planMemory finds the largest number of workers that fits the memory allowed.
 // Not ok means that the blocks are too large even for one.
 func planMemory(x *xzfile.File, o *Options) (plan memoryPlan, ok bool) {
-	const decoderBuffers = 512 << 10
 	mem, most := o.Memory, o.Workers
 	if mem <= 0 {
 		mem = DefaultMemory
@@ -36,6 +35,15 @@ func planMemory(x *xzfile.File, o *Options) (plan memoryPlan, ok bool) {
 	if most <= 0 {
 		most = runtime.GOMAXPROCS(0)
 	}
+	if plan, ok = fitMemory(x, mem, most); !ok && o.MostMemory > mem {
+		return fitMemory(x, o.MostMemory, most)
+	}
+	return plan, ok
+}
+
+// fitMemory finds the largest number of workers, of most, that fits mem.
+func fitMemory(x *xzfile.File, mem int64, most int) (plan memoryPlan, ok bool) {
+	const decoderBuffers = 512 << 10
 	block := max(x.MaxBlock, 1)
 	for w := most; w >= 1; w-- {
 		// While w blocks are being decoded, one more is ready or being used,
