@@ -60,6 +60,10 @@ func (p *prepared) buildImages(ctx context.Context, o Options, earlier *earlierB
 	if earlier != nil {
 		b.against = &against{earlierBuild: earlier, p: p, o: o, reading: make(chan struct{}, builtAtOnce)}
 	}
+	// A build that failed meanwhile may have removed the folder, which was new to it, too.
+	if err := p.makeOut(o.Out); err != nil {
+		return nil, KindOutput.as(err)
+	}
 	if b.stage, err = sink.NewStage(o.Out); err != nil {
 		return nil, KindOutput.as(err)
 	}

@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 
@@ -67,13 +68,13 @@ func Build(ctx context.Context, o Options) (_ *Report, err error) {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, p.close()) }()
-	// Looking at images that are to be replaced takes memory, as does the base's cache:
-	// the one is over before the other begins.
 	defer func() {
 		if err != nil {
-			p.removeOut(o.Out)
+			p.removeOut()
 		}
 	}()
+	// Looking at images that are to be replaced takes memory, as does the base's cache:
+	// the one is over before the other begins.
 	if err := checkOutputs(ctx, p, o); err != nil {
 		return nil, KindOutput.as(err)
 	}
@@ -147,9 +148,26 @@ func writeError(err error) error {
 	return KindOutput.as(err)
 }
 
-// removeOut removes the output folder, if this build made it and nothing is in it.
-func (p *prepared) removeOut(dir string) {
-	if p.madeOut {
+// makeOut makes the output folder, with those above it.
+func (p *prepared) makeOut(dir string) error {
+	var missing []string
+	for d, above := filepath.Clean(dir), ""; d != above; d, above = filepath.Dir(d), d {
+		if _, err := os.Lstat(d); !errors.Is(err, fs.ErrNotExist) {
+			break
+		}
+		missing = append(missing, d)
+	}
+	p.madeOut = append(missing, p.madeOut...)
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return fmt.Errorf("the output folder %s cannot be made: %w; choose another with --out", dir, err)
+	}
+	return nil
+}
+
+// removeOut removes the output folder and those above it that this build made, unless
+// something is in them.
+func (p *prepared) removeOut() {
+	for _, dir := range p.madeOut {
 		_ = os.Remove(dir) // which fails, as it should, unless the folder is empty
 	}
 }

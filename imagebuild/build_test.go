@@ -248,6 +248,19 @@ func TestBuildOverwritten(t *testing.T) {
 	}
 }
 
+// A new output folder that another build has removed, since it failed, is made again.
+func TestBuildFolderGone(t *testing.T) {
+	o := project(t, "stretch")
+	o.Only = []string{"tom-nook"}
+	gone := false
+	o.Progress = func(string, int64, int64) { // first while the base's digest is computed
+		gone = gone || os.Remove(o.Out) == nil
+	}
+	if _, err := Build(t.Context(), o); err != nil || !gone {
+		t.Errorf("folder removed: %v, got %v", gone, err)
+	}
+}
+
 // A second build replaces its own images, and nothing else without --force.
 func TestBuildReplaces(t *testing.T) {
 	o := project(t, "stretch")

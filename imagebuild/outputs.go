@@ -18,14 +18,11 @@ func imagePath(o Options, hostname string) string {
 	return filepath.Join(o.Out, hostname+"."+o.Format)
 }
 
-// checkOutputs makes sure that dir exists, can be written to, and that nothing
-// would be replaced that is not to be.
+// checkOutputs makes sure that the output folder exists, can be written to, and that
+// nothing would be replaced that is not to be.
 func checkOutputs(ctx context.Context, p *prepared, o Options) error {
-	if _, err := os.Lstat(o.Out); errors.Is(err, fs.ErrNotExist) {
-		p.madeOut = true
-	}
-	if err := os.MkdirAll(o.Out, 0o755); err != nil {
-		return fmt.Errorf("the output folder %s cannot be made: %w; choose another with --out", o.Out, err)
+	if err := p.makeOut(o.Out); err != nil {
+		return err
 	}
 	if err := errors.Join(sink.RemoveStale(o.Out), sink.Probe(o.Out)); err != nil {
 		return fmt.Errorf("the output folder %s cannot be written to: %w; choose another with --out", o.Out, err)

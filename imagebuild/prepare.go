@@ -40,7 +40,7 @@ type prepared struct {
 	rootSize  int64     // what the root partition is enlarged to, in bytes; 0 if it is not
 	plans     *planning // of all nodes, in the order of nodes.yaml
 	chosen    []int     // which of them are wanted
-	madeOut   bool      // whether the output folder is new
+	madeOut   []string  // the folders that were made for the output, the innermost first
 	tallies   *tally.Shared
 }
 
