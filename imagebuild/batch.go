@@ -76,6 +76,9 @@ func (p *prepared) buildImages(ctx context.Context, o Options, earlier *earlierB
 		b.nodes, b.left = some, len(p.chosen)-i*size
 		b.progress = func(done int64) { o.Progress(stepWriting, int64(i)*p.shared.Size()+done, total) }
 		more, err := b.build(ctx)
+		if changed := p.image.Unchanged(); changed != nil && err != nil && ctx.Err() == nil {
+			err = KindImage.as(changed) // which is the reason of all else
+		}
 		if err != nil {
 			return nil, err
 		}

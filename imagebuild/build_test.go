@@ -219,32 +219,44 @@ func TestBuildInterrupted(t *testing.T) {
 	}
 }
 
-// A base image that somebody writes to in the midst of a build makes no images.
+// A base image that somebody writes to in the midst of a build makes no images, and is
+// what the error is of.
 func TestBuildOverwritten(t *testing.T) {
-	for _, format := range Formats() {
-		t.Run(format, func(t *testing.T) {
-			o := project(t, "stretch")
-			o.Format, o.Only = format, []string{"tom-nook"}
-			base, err := os.OpenFile(filepath.Join(filepath.Dir(o.NodesFile), "base.img.xz"), os.O_RDWR, 0)
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer base.Close()
-			o.Progress = func(step string, done, total int64) {
-				if step == stepWriting { // the byte that is there: any other would be noticed by what it breaks
-					if _, err := base.WriteAt([]byte{0xfd}, 0); err != nil {
-						t.Error(err)
+	for _, c := range []struct {
+		name  string
+		spoil func(base *os.File) error
+	}{
+		{"same", func(base *os.File) error { // the byte that is there: any other would be noticed by what it breaks
+			_, err := base.WriteAt([]byte{0xfd}, 0)
+			return err
+		}},
+		{"cut", func(base *os.File) error { return base.Truncate(20_000) }},
+	} {
+		for _, format := range Formats() {
+			t.Run(c.name+" "+format, func(t *testing.T) {
+				o := project(t, "stretch")
+				o.Format, o.Only = format, []string{"tom-nook"}
+				base, err := os.OpenFile(filepath.Join(filepath.Dir(o.NodesFile), "base.img.xz"), os.O_RDWR, 0)
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer base.Close()
+				o.Progress = func(step string, done, total int64) {
+					if step == stepWriting {
+						if err := c.spoil(base); err != nil {
+							t.Error(err)
+						}
 					}
 				}
-			}
-			_, err = Build(t.Context(), o)
-			if KindOf(err) != KindImage || !strings.Contains(err.Error(), "base.img.xz: it was written to while it was read") {
-				t.Errorf("got %v", err)
-			}
-			if left, err := os.ReadDir(o.Out); err == nil {
-				t.Errorf("left behind: %s with %v", o.Out, left)
-			}
-		})
+				_, err = Build(t.Context(), o)
+				if KindOf(err) != KindImage || !strings.Contains(err.Error(), "base.img.xz: it was written to while it was read") {
+					t.Errorf("got %v", err)
+				}
+				if left, err := os.ReadDir(o.Out); err == nil {
+					t.Errorf("left behind: %s with %v", o.Out, left)
+				}
+			})
+		}
 	}
 }
 
