@@ -296,6 +296,19 @@ func TestBuildReplaces(t *testing.T) {
 	if !bytes.Equal(read(t, image), good) {
 		t.Error("the rebuilt image is another")
 	}
+	// A node of another cluster that has the same name is another node.
+	nodes := read(t, o.NodesFile)
+	write(t, o.NodesFile, bytes.Replace(nodes, []byte("name: villagers"), []byte("name: islanders"), 1))
+	secrets := o.SecretsFile
+	o.SecretsFile = filepath.Join(t.TempDir(), "secrets.yaml")
+	if _, err := Build(t.Context(), o); KindOf(err) != KindOutput || !strings.Contains(err.Error(), "of the cluster villagers") {
+		t.Fatalf("another cluster's image was not refused as such: %v", err)
+	}
+	if !bytes.Equal(read(t, image), good) {
+		t.Error("the other cluster's image was replaced")
+	}
+	write(t, o.NodesFile, nodes)
+	o.SecretsFile = secrets
 	if err := os.Rename(image, filepath.Join(o.Out, "rover.img")); err != nil {
 		t.Fatal(err)
 	}

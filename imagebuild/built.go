@@ -42,27 +42,27 @@ func openBuilt(ctx context.Context, path, cacheDir string) (*builtImage, error) 
 // Close ends the use of the image.
 func (b *builtImage) Close() error { return errors.Join(b.layer.Close(), b.Image.Close()) }
 
-// node returns the host name of the node that piimg made the image for. It reads the boot
+// node returns which node piimg made the image for. It reads the boot
 // partition's note, and no more than it takes to find that.
-func (b *builtImage) node() (hostname string, err error) {
+func (b *builtImage) node() (node *raspios.NodeFacts, err error) {
 	d, err := disk.Open(b.layer, b.Size())
 	if err != nil {
-		return "", err
+		return nil, err
 	}
 	part, err := d.FindBoot()
 	if err != nil {
-		return "", err
+		return nil, err
 	}
 	boot, err := fat.Open(b.layer, part.Start, part.Size, fat.Options{ReadOnly: true})
 	if err != nil {
-		return "", fmt.Errorf("partition %d: %w", part.Index, err)
+		return nil, fmt.Errorf("partition %d: %w", part.Index, err)
 	}
-	node, err := raspios.ReadNode(boot)
+	node, err = raspios.ReadNode(boot)
 	if err := errors.Join(err, boot.Close()); err != nil {
-		return "", err
+		return nil, err
 	}
 	if node == nil {
-		return "", errors.New("it has no piimg-node.txt")
+		return nil, errors.New("it has no piimg-node.txt")
 	}
-	return node.Hostname, nil
+	return node, nil
 }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/piimg/piimg/imagebuild/hostfile"
 	"github.com/piimg/piimg/imagebuild/manifest"
+	"github.com/piimg/piimg/imagebuild/raspios"
 	"github.com/piimg/piimg/imagebuild/sink"
 )
 
@@ -93,17 +94,19 @@ func checkReplace(ctx context.Context, p *prepared, o Options, hostname string) 
 	switch node, err := nodeOf(ctx, path, o); {
 	case err != nil:
 		return fmt.Errorf("%s exists and is no image made by piimg (%w): remove it, or replace it with --force", path, err)
-	case node != hostname:
-		return fmt.Errorf("%s exists and is the image of node %s: remove it, or replace it with --force", path, node)
+	case node.Hostname != hostname:
+		return fmt.Errorf("%s exists and is the image of node %s: remove it, or replace it with --force", path, node.Hostname)
+	case node.Cluster != p.config.Cluster.Name:
+		return fmt.Errorf("%s exists and is the image of a node of the cluster %s: choose another folder with --out, or replace it with --force", path, node.Cluster)
 	}
 	return nil
 }
 
-// nodeOf returns the host name of the node that piimg made an image for.
-func nodeOf(ctx context.Context, path string, o Options) (hostname string, err error) {
+// nodeOf returns which node piimg made an image for.
+func nodeOf(ctx context.Context, path string, o Options) (node *raspios.NodeFacts, err error) {
 	image, err := openBuilt(ctx, path, o.CacheDir)
 	if err != nil {
-		return "", err
+		return nil, err
 	}
 	defer func() { err = errors.Join(err, image.Close()) }()
 	return image.node()
