@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"path/filepath"
 	"strings"
 
 	"github.com/piimg/piimg/imagebuild/kube"
@@ -51,13 +50,13 @@ func (c companion) check(content []byte) error {
 	return nil
 }
 
-// write makes the file in dir.
-func (c companion) write(dir string, config *nodes.Config, s *secrets.Secrets) (sink.Result, error) {
+// write makes the file at path.
+func (c companion) write(path string, config *nodes.Config, s *secrets.Secrets) (sink.Result, error) {
 	body, err := c.body(config, s)
 	if err != nil {
 		return sink.Result{}, fmt.Errorf("failed to make %s: %w", c.name, err)
 	}
-	return publishFile(filepath.Join(dir, c.name), append([]byte(c.head), body...), c.mode)
+	return publishFile(path, append([]byte(c.head), body...), c.mode)
 }
 
 // knownHosts returns the nodes' host keys in the form of ssh's known_hosts

@@ -17,37 +17,48 @@ import (
 	"github.com/piimg/piimg/imagebuild/tally"
 )
 
-// publish gives the finished files their names, and writes what stands beside them.
-// SHA256SUMS comes last: where it is right, all is there.
+// publish writes what stands beside the images into the stage, too, and when all of it
+// is there, gives the files their names. SHA256SUMS comes last: where it is right, all
+// is there.
 func (p *prepared) publish(o Options, stage *sink.Stage, nodes []madeNode) (err error) {
-	var all []sink.Result
-	var names []string
-	for _, n := range nodes {
-		all = append(all, n.image, n.blockMap)
-	}
-	for _, r := range all {
-		names = append(names, filepath.Base(r.Path))
-	}
-	if err := stage.Publish(names); err != nil {
-		return err
-	}
-	unlock, err := sink.Lock(o.Out) // from here on, what is there is read and written anew
+	// From here on, what is there is read and replaced: of two builds into one folder,
+	// the later one's files are there, and not some of each.
+	unlock, err := sink.Lock(o.Out)
 	if err != nil {
 		return err
 	}
 	defer unlock()
+	var all []sink.Result
+	for _, n := range nodes {
+		all = append(all, n.image, n.blockMap)
+	}
 	for _, c := range companions(p.config) {
-		r, err := c.write(o.Out, p.config, p.secrets)
+		r, err := c.write(stage.Path(c.name), p.config, p.secrets)
 		if err != nil {
 			return err
 		}
 		all = append(all, r)
 	}
-	r, err := p.writeManifest(o, p.manifest(o, nodes))
+	r, err := p.writeManifest(o, stage, p.manifest(o, nodes))
 	if err != nil {
 		return err
 	}
-	return sink.UpdateSums(o.Out, append(all, r))
+	all = append(all, r)
+	sums, err := sink.UpdatedSums(o.Out, all)
+	if err != nil {
+		return err
+	}
+	if err := sink.WriteFile(stage.Path(sink.SumsName), sums, 0o644); err != nil {
+		return err
+	}
+	names := make([]string, len(all))
+	for i, r := range all {
+		names[i] = filepath.Base(r.Path)
+	}
+	if err := stage.Publish(names); err != nil {
+		return err
+	}
+	return stage.Publish([]string{sink.SumsName})
 }
 
 // publishFile writes a small file, and says what it wrote.
@@ -123,9 +134,9 @@ func manifestFile(r sink.Result) manifest.File {
 	return manifest.File{Name: filepath.Base(r.Path), Sum: manifest.Sum{Size: r.Size, SHA256: hex.EncodeToString(r.SHA256[:])}}
 }
 
-// writeManifest writes the manifest. What is there already of the same inputs is taken
+// writeManifest writes the manifest into the stage. What is there already of the same inputs is taken
 // over into it, so that building some of the nodes again keeps the others.
-func (p *prepared) writeManifest(o Options, m *manifest.Manifest) (sink.Result, error) {
+func (p *prepared) writeManifest(o Options, stage *sink.Stage, m *manifest.Manifest) (sink.Result, error) {
 	path := filepath.Join(o.Out, manifest.Name)
 	content, err := os.ReadFile(path)
 	if err == nil {
@@ -137,7 +148,7 @@ func (p *prepared) writeManifest(o Options, m *manifest.Manifest) (sink.Result, 
 	if content, err = m.Encode(); err != nil {
 		return sink.Result{}, err
 	}
-	return publishFile(path, content, 0o644)
+	return publishFile(stage.Path(manifest.Name), content, 0o644)
 }
 
 func (p *prepared) mergeManifest(o Options, m *manifest.Manifest, content []byte) error {

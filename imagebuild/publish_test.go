@@ -5,10 +5,13 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
+	"time"
 
 	"github.com/piimg/piimg/imagebuild/bmap"
 	"github.com/piimg/piimg/imagebuild/manifest"
+	"github.com/piimg/piimg/imagebuild/sink"
 	"github.com/piimg/piimg/imagebuild/tooltest"
 )
 
@@ -149,5 +152,52 @@ func TestBuildAllFormats(t *testing.T) {
 	flip(t, filepath.Join(o.Out, "blathers.img.zst"), 60_000, 1)
 	if p := problems(t, o); !strings.Contains(p, "blathers.img.xz: ") || !strings.Contains(p, "blathers.img.zst: ") || strings.Contains(p, "blathers.img: ") {
 		t.Errorf("of two damaged files:\n%s", p)
+	}
+}
+
+// While another build reads and replaces what is in the folder, nothing in it gets a
+// final name: of two builds at once, one is there, and not some files of each.
+func TestBuildPublishesAlone(t *testing.T) {
+	o := project(t, "stretch")
+	o.Only = []string{"tom-nook"}
+	if err := os.Mkdir(o.Out, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	unlock, err := sink.Lock(o.Out)
+	if err != nil {
+		t.Fatal(err)
+	}
+	unlock = sync.OnceFunc(unlock)
+	defer unlock()
+	written := make(chan struct{})
+	o.Progress = func(step string, done, total int64) {
+		if step == stepWriting && done == total {
+			close(written)
+		}
+	}
+	built := make(chan error)
+	go func() {
+		_, err := Build(t.Context(), o)
+		built <- err
+	}()
+	select {
+	case err := <-built:
+		t.Fatalf("it did not wait: %v", err)
+	case <-written:
+	}
+	select {
+	case err := <-built:
+		t.Fatalf("it did not wait: %v", err)
+	case <-time.After(500 * time.Millisecond): // it has long been ready to publish
+	}
+	if visible, err := filepath.Glob(filepath.Join(o.Out, "[^.]*")); err != nil || len(visible) > 0 {
+		t.Errorf("published all the same: %q, %v", visible, err)
+	}
+	unlock()
+	if err := <-built; err != nil {
+		t.Fatal(err)
+	}
+	if report, err := Verify(t.Context(), o.Out, o); err != nil || !report.Clean() {
+		t.Errorf("%v, %v", report, err)
 	}
 }

@@ -16,7 +16,7 @@ import (
 const SumsName = "SHA256SUMS"
 
 // CheckSums returns an error unless every line of a file of checksums has the
-// form that [UpdateSums] gives it.
+// form that [UpdatedSums] gives it.
 func CheckSums(content []byte) error {
 	for line := range strings.Lines(string(content)) {
 		if _, _, ok := parseSum(line); !ok {
@@ -54,18 +54,18 @@ func ReadSums(content []byte) (sums []Sum, wrong []string) {
 	return sums, wrong
 }
 
-// UpdateSums writes dir's SHA256SUMS: a line for each of results, and the lines
+// UpdatedSums returns what dir's SHA256SUMS is to be: a line for each of results, and the lines
 // that were there before for other files, so that building some of the nodes
 // again keeps the others' lines. Those of images and block maps that are gone are
 // left out.
 // Lines are sorted by name. The caller holds the [Lock], if other builds may write to
 // the folder.
-func UpdateSums(dir string, results []Result) error {
+func UpdatedSums(dir string, results []Result) ([]byte, error) {
 	sums := map[string]string{}
 	path := filepath.Join(dir, SumsName)
 	old, err := os.ReadFile(path)
 	if err != nil && !os.IsNotExist(err) {
-		return fmt.Errorf("failed to read the checksums of an earlier build: %w", err)
+		return nil, fmt.Errorf("failed to read the checksums of an earlier build: %w", err)
 	}
 	for line := range strings.Lines(string(old)) {
 		sum, name, ok := parseSum(line)
@@ -86,7 +86,7 @@ func UpdateSums(dir string, results []Result) error {
 	for _, name := range names {
 		fmt.Fprintf(&b, "%s  %s\n", sums[name], name)
 	}
-	return WriteFile(path, b.Bytes(), 0o644)
+	return b.Bytes(), nil
 }
 
 // gone reports whether name is that of an image in dir, or of a block map, that is
