@@ -8,7 +8,11 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
 	"time"
+	"unicode"
 
 	"github.com/piimg/piimg/imagebuild/bmap"
 	"github.com/piimg/piimg/imagebuild/manifest"
@@ -39,7 +43,8 @@ func (p *prepared) publish(o Options, stage *sink.Stage, nodes []madeNode) (err 
 		}
 		all = append(all, r)
 	}
-	r, err := p.writeManifest(o, stage, p.manifest(o, nodes))
+	m := p.manifest(o, nodes)
+	r, err := p.writeManifest(o, stage, m)
 	if err != nil {
 		return err
 	}
@@ -55,10 +60,18 @@ func (p *prepared) publish(o Options, stage *sink.Stage, nodes []madeNode) (err 
 	for i, r := range all {
 		names[i] = filepath.Base(r.Path)
 	}
+	others, err := strangers(o.Out, m)
+	if err != nil {
+		return err
+	}
 	if err := stage.Publish(names); err != nil {
 		return err
 	}
-	return stage.Publish([]string{sink.SumsName})
+	if err := stage.Publish([]string{sink.SumsName}); err != nil {
+		return err
+	}
+	tellStrangers(o, others)
+	return nil
 }
 
 // publishFile writes a small file, and says what it wrote.
@@ -156,13 +169,47 @@ func (p *prepared) mergeManifest(o Options, m *manifest.Manifest, content []byte
 	if err != nil {
 		return nil // with --force, what is no manifest is replaced
 	}
-	merged, err := m.Merge(old, func(name string) bool {
+	_, err = m.Merge(old, func(name string) bool {
 		_, err := os.Lstat(filepath.Join(o.Out, name))
 		return err == nil
 	})
-	if err == nil && !merged && len(m.Nodes) < len(p.config.Nodes) {
-		o.Notice(fmt.Sprintf("%s is of a build of other inputs (nodes.yaml, base image or version of piimg): from now on it has only the nodes of this one",
-			filepath.Join(o.Out, manifest.Name)))
-	}
 	return err
+}
+
+// tellStrangers says which images are left in the folder that are not of this build: a
+// node that was renamed leaves one behind, with all the secrets that are in it.
+func tellStrangers(o Options, names []string) {
+	if len(names) == 0 {
+		return
+	}
+	for i := range names {
+		names[i] = printable(names[i])
+	}
+	o.Notice(fmt.Sprintf("%s has images of a build of other inputs (nodes.yaml, base image or version of piimg): %s; build again what is still wanted, and remove the rest",
+		o.Out, someOf(names)))
+}
+
+// strangers returns the names of the images in a folder that its manifest does not have.
+func strangers(dir string, m *manifest.Manifest) (names []string, err error) {
+	known := map[string]bool{}
+	for _, n := range m.Nodes {
+		for _, i := range n.Images {
+			known[i.Name] = true
+		}
+	}
+	entries, err := os.ReadDir(dir)
+	for _, e := range entries {
+		if _, packing, _ := strings.Cut(e.Name(), "."); slices.Contains(Formats(), packing) && !known[e.Name()] {
+			names = append(names, e.Name())
+		}
+	}
+	return names, err
+}
+
+// printable returns a name, in quotes if a terminal would obey something in it.
+func printable(name string) string {
+	if strings.ContainsFunc(name, func(r rune) bool { return !unicode.IsPrint(r) }) {
+		return strconv.Quote(name)
+	}
+	return name
 }

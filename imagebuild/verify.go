@@ -35,7 +35,7 @@ type Problem struct {
 	Detail string `json:"detail"`
 }
 
-func (p Problem) String() string { return p.File + ": " + p.Detail }
+func (p Problem) String() string { return printable(p.File) + ": " + p.Detail }
 
 // Clean reports whether nothing is wrong.
 func (r *VerifyReport) Clean() bool { return len(r.Problems) == 0 }
@@ -192,23 +192,16 @@ func (v *verifier) strangers() {
 	if v.manifest == nil {
 		return
 	}
-	known := map[string]bool{}
-	for _, n := range v.manifest.Nodes {
-		for _, i := range n.Images {
-			known[i.Name] = true
-		}
-	}
-	entries, err := os.ReadDir(v.dir)
+	images, err := strangers(v.dir, v.manifest)
 	if err != nil {
 		v.problem(".", "%v", err)
 	}
-	beside := companions(&nodes.Config{Kubernetes: &nodes.Kubernetes{}})
-	for _, e := range entries {
-		if slices.ContainsFunc(beside, func(c companion) bool { return c.name == e.Name() }) {
-			v.listed(e.Name(), "")
-		}
-		if _, packing, _ := strings.Cut(e.Name(), "."); slices.Contains(Formats(), packing) && !known[e.Name()] {
-			v.problem(e.Name(), "%s does not have it: it is of another build, and was not verified", manifest.Name)
+	for _, name := range images {
+		v.problem(name, "%s does not have it: it is of another build, and was not verified", manifest.Name)
+	}
+	for _, c := range companions(&nodes.Config{Kubernetes: &nodes.Kubernetes{}}) {
+		if _, err := os.Lstat(filepath.Join(v.dir, c.name)); err == nil {
+			v.listed(c.name, "")
 		}
 	}
 }
