@@ -117,7 +117,12 @@ func readStream(r io.ReaderAt, end int64, last bool) (stream, error) {
 		return s, err
 	}
 	if string(foot[10:]) != footerMagic {
-		return s, cutOff(last, footOff, "there is no stream footer, or something was added behind it")
+		if added, err := addedBytes(r, end); err != nil {
+			return s, err
+		} else if added > 0 {
+			return s, corrupt(end-added, "%d bytes of something else stand behind the end of the .xz file", added)
+		}
+		return s, cutOff(last, footOff, "there is no stream footer")
 	}
 	if pad%4 != 0 {
 		return s, cutOff(last, footerEnd, "the padding of %d bytes is not a multiple of four", pad)
@@ -161,6 +166,30 @@ func readStream(r io.ReaderAt, end int64, last bool) (stream, error) {
 		return s, corrupt(s.PackedOff, "the stream's header and footer differ in their flags")
 	}
 	return s, nil
+}
+
+// maxAdded is how many bytes behind a stream are told from one that is cut off.
+const maxAdded = 1 << 20
+
+// addedBytes returns how many of the bytes before offset end stand behind a stream and
+// are the beginning of no other: 0 if no stream ends in the last maxAdded of them.
+func addedBytes(r io.ReaderAt, end int64) (int64, error) {
+	from := max(0, end-maxAdded) &^ 3 // streams are multiples of four bytes
+	p := make([]byte, end-from)
+	if err := readAt(r, p, from); err != nil {
+		return 0, err
+	}
+	for i := (len(p) - headerSize) &^ 3; i > 0; i -= 4 {
+		foot, behind := p[i:i+headerSize], p[i+headerSize:]
+		if string(foot[10:]) != footerMagic || crc32.ChecksumIEEE(foot[4:10]) != binary.LittleEndian.Uint32(foot) {
+			continue
+		}
+		if next := bytes.TrimLeft(behind, "\x00"); bytes.HasPrefix(next, []byte(headerMagic[:min(len(next), len(headerMagic))])) {
+			return 0, nil // another stream, which is cut off
+		}
+		return int64(len(behind)), nil
+	}
+	return 0, nil
 }
 
 // cutOff returns the error for a stream whose end is missing at offset off:

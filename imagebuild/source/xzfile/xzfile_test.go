@@ -155,6 +155,23 @@ func TestStreamsAndPadding(t *testing.T) {
 	}
 }
 
+// What stands behind a whole file is told from a file that is cut off.
+func TestAdded(t *testing.T) {
+	t.Parallel()
+	packed := pack(t, imgtest.Image(3000, 8), "-T2", "--block-size=1000")
+	for _, garbage := range []string{"x", "hello\n", "garbage!", strings.Repeat("garbage! ", 50_000)} {
+		_, _, err := unpack(append(bytes.Clone(packed), garbage...))
+		if want := fmt.Sprintf("at byte %d: %d bytes of something else stand behind the end", len(packed), len(garbage)); !errors.Is(err, ErrCorrupt) || !strings.Contains(err.Error(), want) {
+			t.Errorf("%.10q: error is %v, want %s", garbage, err, want)
+		}
+	}
+	for n := 1; n < len(packed); n++ { // of a second stream
+		if _, _, err := unpack(append(bytes.Clone(packed), packed[:n]...)); !errors.Is(err, ErrTruncated) {
+			t.Errorf("%d bytes of a second stream: error is %v", n, err)
+		}
+	}
+}
+
 func TestFind(t *testing.T) {
 	t.Parallel()
 	img := imgtest.Image(500_000, 4)
