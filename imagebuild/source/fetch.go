@@ -362,7 +362,7 @@ func (d *download) copyBody(ctx context.Context, f *os.File, body io.Reader, hav
 		if n > 0 {
 			stall.Reset(maxStall)
 			if _, err := f.WriteAt(buf[:n], have); err != nil {
-				return have, fmt.Errorf("cannot write to the cache folder: %w; free some space or name another cache folder", err)
+				return have, d.o.cacheFailed("write to", err)
 			}
 			have += int64(n)
 			d.o.progress(ProgressDownload, have, total)

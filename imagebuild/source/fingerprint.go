@@ -38,10 +38,7 @@ func (m *Image) keepFingerprint() error {
 	if err == nil {
 		err = os.WriteFile(m.path+fingerprintSuffix, []byte(sum+"\n"), 0o600)
 	}
-	if err != nil {
-		return fmt.Errorf("cannot pack into the cache folder: %w", err)
-	}
-	return nil
+	return m.opts.cacheFailed("pack into", err)
 }
 
 // hasFingerprint reports whether a copy has the blocks that were noted.

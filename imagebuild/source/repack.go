@@ -34,7 +34,7 @@ func (m *Image) Repack(ctx context.Context) (*Image, error) {
 	}
 	dir, err := m.opts.cacheDir(dirPacked)
 	if err != nil {
-		return nil, err
+		return nil, m.fail(err)
 	}
 	path := filepath.Join(dir, fmt.Sprintf("%s-%d.img.xz", sum, repackVersion))
 	unlock, err := m.opts.lock(ctx, path+".lock", "packing "+m.path)
@@ -56,16 +56,16 @@ func (m *Image) Repack(ctx context.Context) (*Image, error) {
 	part := path + ".part" // nobody else writes it: the lock is held
 	f, err := os.OpenFile(part, os.O_RDWR|os.O_CREATE|os.O_TRUNC, 0o600)
 	if err != nil {
-		return nil, fmt.Errorf("cannot pack into the cache folder: %w", err)
+		return nil, m.fail(m.opts.cacheFailed("pack into", err))
 	}
 	if err = m.repackTo(ctx, f); err == nil {
-		err = f.Sync()
+		err = m.opts.cacheFailed("pack into", f.Sync())
 	}
 	if cerr := f.Close(); err == nil {
-		err = cerr
+		err = m.opts.cacheFailed("pack into", cerr)
 	}
 	if err == nil {
-		err = os.Rename(part, path)
+		err = m.opts.cacheFailed("pack into", os.Rename(part, path))
 	}
 	if err != nil {
 		os.Remove(part)
@@ -108,7 +108,7 @@ func (m *Image) repackTo(ctx context.Context, f io.Writer) error {
 	}
 	w := xzfile.Writer{Check: xzfile.CheckCRC64}
 	if _, err := f.Write(w.Header()); err != nil {
-		return err
+		return m.opts.cacheFailed("pack into", err)
 	}
 	packers := sync.Pool{New: func() any { return new(repacker) }}
 	blocks := (m.size + repackBlock - 1) / repackBlock
@@ -130,13 +130,13 @@ func (m *Image) repackTo(ctx context.Context, f io.Writer) error {
 		for i, b := range packed {
 			w.Block(b.unpadded, b.size)
 			if _, err := f.Write(b.data); err != nil {
-				return fmt.Errorf("cannot pack into the cache folder: %w; free some space or name another cache folder", err)
+				return m.opts.cacheFailed("pack into", err)
 			}
 			m.opts.progress(ProgressRepack, (first+int64(i))*repackBlock+b.size, m.size)
 		}
 	}
 	_, err := f.Write(w.End())
-	return err
+	return m.opts.cacheFailed("pack into", err)
 }
 
 // packedBlock is a block of a file that Repack makes.

@@ -3,9 +3,12 @@ package source
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
 	"errors"
+	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -97,5 +100,38 @@ func TestRepack(t *testing.T) {
 	good(repack(4))
 	if n := other.Load(); n > 0 {
 		t.Errorf("%d calls of Progress were about something else", n)
+	}
+}
+
+// Whatever cannot be written into the cache folder, the error says what helps.
+func TestCacheFailed(t *testing.T) {
+	t.Parallel()
+	for _, name := range []string{
+		"packed", "packed/SUM-1.img.xz.part", "packed/SUM-1.img.xz", "packed/SUM-1.img.xz.blocks",
+		"unpacked", "unpacked/SUM.part", "unpacked/SUM.img", "unpacked/SUM.json.part",
+	} {
+		o := Options{CacheDir: t.TempDir()}
+		path := imgtest.Write(t, "a.img.gz", imgtest.Pipe(t, testImage, "gzip", "-c"))
+		packed, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		in := filepath.Join(o.CacheDir, strings.Replace(name, "SUM", fmt.Sprintf("%x", sha256.Sum256(packed)), 1))
+		if strings.Contains(name, "/") {
+			err = os.MkdirAll(filepath.Join(in, "in the way"), 0o700)
+		} else {
+			err = os.WriteFile(in, nil, 0o600)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		m, err := Open(t.Context(), path, o)
+		if err == nil {
+			defer m.Close()
+			_, err = m.Repack(t.Context())
+		}
+		if err == nil || !strings.Contains(err.Error(), path+": cannot ") || strings.Count(err.Error(), "name another cache folder") != 1 {
+			t.Errorf("%s: error is %v", name, err)
+		}
 	}
 }

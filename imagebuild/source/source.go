@@ -43,6 +43,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"runtime"
 	"sync"
 	"time"
 
@@ -139,9 +140,32 @@ func (o *Options) cacheDir(sub string) (string, error) {
 	}
 	dir = filepath.Join(dir, sub)
 	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return "", fmt.Errorf("cannot make the cache folder: %w; name another one", err)
+		return "", fmt.Errorf("cannot make the cache folder: %w; %s", err, o.otherCache())
 	}
 	return dir, nil
+}
+
+// cacheFailed returns the error for something that cannot be done with the cache folder:
+// "unpack into", say. It returns nil for nil.
+func (o *Options) cacheFailed(what string, err error) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("cannot %s the cache folder: %w; free some space or %s", what, err, o.otherCache())
+}
+
+// otherCache says how to have another cache folder: os.UserCacheDir has it from there.
+func (o *Options) otherCache() string {
+	variable := "XDG_CACHE_HOME"
+	switch {
+	case o.CacheDir != "":
+		return "name another cache folder"
+	case runtime.GOOS == "windows":
+		variable = "LocalAppData"
+	case runtime.GOOS == "darwin":
+		variable = "HOME"
+	}
+	return "name another cache folder with " + variable
 }
 
 func (o *Options) notice(format string, args ...any) {

@@ -5,7 +5,6 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
-	"fmt"
 	"io"
 	"io/fs"
 	"os"
@@ -62,18 +61,18 @@ func (m *Image) unpack(ctx context.Context, base string, open unpacker) (*cached
 	part := base + ".part"
 	f, err := os.OpenFile(part, os.O_RDWR|os.O_CREATE|os.O_TRUNC, 0o600)
 	if err != nil {
-		return nil, fmt.Errorf("cannot unpack into the cache folder: %w", err)
+		return nil, m.opts.cacheFailed("unpack into", err)
 	}
 	hostfile.MakeSparse(f)
 	info, err := m.unpackTo(ctx, f, open)
 	if cerr := f.Close(); err == nil {
-		err = cerr
+		err = m.opts.cacheFailed("unpack into", cerr)
 	}
 	if err == nil {
-		err = os.Rename(part, base+".img")
+		err = m.opts.cacheFailed("unpack into", os.Rename(part, base+".img"))
 	}
 	if err == nil {
-		err = info.save(base)
+		err = m.opts.cacheFailed("unpack into", info.save(base))
 	}
 	if err != nil {
 		os.Remove(part)
@@ -107,17 +106,18 @@ func (m *Image) unpackTo(ctx context.Context, f *os.File, open unpacker) (*cache
 			info.Digests = append(info.Digests, digest[:]...)
 		}
 		if err := writeSparse(f, info.Size, p); err != nil {
-			return nil, fmt.Errorf("cannot unpack into the cache folder: %w; free some space or name another cache folder", err)
+			return nil, m.opts.cacheFailed("unpack into", err)
 		}
 		info.Size += int64(n)
 		m.opts.progress(ProgressUnpack, done(), total)
 	}
 	info.SHA256 = hex.EncodeToString(whole.Sum(nil))
 	// A hole at the end has not been written.
-	if err := f.Truncate(info.Size); err != nil {
-		return nil, err
+	err = f.Truncate(info.Size)
+	if err == nil {
+		err = f.Sync()
 	}
-	return info, f.Sync()
+	return info, m.opts.cacheFailed("unpack into", err)
 }
 
 // fill reads until p is full. Unlike io.ReadFull it returns the reader's own
