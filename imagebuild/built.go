@@ -42,8 +42,8 @@ func openBuilt(ctx context.Context, path, cacheDir string) (*builtImage, error) 
 // Close ends the use of the image.
 func (b *builtImage) Close() error { return errors.Join(b.layer.Close(), b.Image.Close()) }
 
-// node returns which node piimg made the image for. It reads the boot
-// partition's note, and no more than it takes to find that.
+// node returns which node piimg made the image for. It reads the boot partition's note,
+// and no more than it takes to find that.
 func (b *builtImage) node() (node *raspios.NodeFacts, err error) {
 	d, err := disk.Open(b.layer, b.Size())
 	if err != nil {

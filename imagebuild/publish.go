@@ -147,8 +147,8 @@ func manifestFile(r sink.Result) manifest.File {
 	return manifest.File{Name: filepath.Base(r.Path), Sum: manifest.Sum{Size: r.Size, SHA256: hex.EncodeToString(r.SHA256[:])}}
 }
 
-// writeManifest writes the manifest into the stage. What is there already of the same inputs is taken
-// over into it, so that building some of the nodes again keeps the others.
+// writeManifest writes the manifest into the stage. What is there already of the same
+// inputs is taken over into it, so that building some of the nodes again keeps the others.
 func (p *prepared) writeManifest(o Options, stage *sink.Stage, m *manifest.Manifest) (sink.Result, error) {
 	path := filepath.Join(o.Out, manifest.Name)
 	content, err := os.ReadFile(path)

@@ -54,8 +54,8 @@ func ReadSums(content []byte) (sums []Sum, wrong []string) {
 	return sums, wrong
 }
 
-// UpdatedSums returns what dir's SHA256SUMS is to be: a line for each of results, and the lines
-// that were there before for other files, so that building some of the nodes
+// UpdatedSums returns what dir's SHA256SUMS is to be: a line for each of results, and
+// the lines that were there before for other files, so that building some of the nodes
 // again keeps the others' lines. Those of images and block maps that are gone are
 // left out.
 // Lines are sorted by name. The caller holds the [Lock], if other builds may write to
