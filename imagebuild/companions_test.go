@@ -34,7 +34,7 @@ func village() *nodes.Config {
 func TestCompanions(t *testing.T) {
 	c, s, dir := village(), secrets.Placeholder("villagers"), t.TempDir()
 	for _, f := range companions(c) {
-		if _, err := f.write(dir, c, s); err != nil {
+		if _, err := f.write(filepath.Join(dir, f.name), c, s); err != nil {
 			t.Fatal(err)
 		}
 		content := read(t, filepath.Join(dir, f.name))

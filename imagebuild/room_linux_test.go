@@ -77,7 +77,7 @@ func TestBuildRoomForLast(t *testing.T) {
 		t.Fatal(err)
 	}
 	page := int64(os.Getpagesize())
-	size := int64(used.Blocks-used.Bfree) * used.Bsize
+	size := int64(used.Blocks-used.Bfree) * int64(used.Bsize)
 	for _, pages := range []int64{1, 2, 4, 8} { // that are missing: of SHA256SUMS, of manifest.json, and so forth
 		unmount := mount(size - pages*page)
 		_, err := Build(t.Context(), o)
