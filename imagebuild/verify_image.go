@@ -9,7 +9,6 @@ import (
 	"io"
 	"os"
 	"path/filepath"
-	"slices"
 	"time"
 
 	"github.com/piimg/piimg/imagebuild/bmap"
@@ -179,17 +178,21 @@ func (v *imageVerifier) edits(ctx context.Context, l *layer.Layer) error {
 	if err != nil {
 		return err
 	}
-	all := slices.Concat(v.manifest.Edits, v.node.Edits)
-	missing := plan.VerifyRecords(ctx, all, files.boot, files.root)
+	bad := 0
+	tell := func(err error) {
+		if bad++; bad <= maxPerImage {
+			v.problem(v.name, "%v", err)
+		}
+	}
+	wrong := plan.VerifyRecords(ctx, files.boot, files.root, tell, v.manifest.Edits, v.node.Edits)
 	if err := files.close(); err != nil || ctx.Err() != nil {
 		return errors.Join(err, ctx.Err())
 	}
-	for i, err := range unjoin(missing) {
-		if i == maxPerImage {
-			v.problem(v.name, "%d more edits are not there", len(unjoin(missing))-i)
-			break
-		}
-		v.problem(v.name, "%v", err)
+	for _, err := range unjoin(wrong) {
+		tell(err)
+	}
+	if bad > maxPerImage {
+		v.problem(v.name, "%d more edits are not there", bad-maxPerImage)
 	}
 	return nil
 }

@@ -3,7 +3,6 @@ package plan
 import (
 	"context"
 	"encoding/hex"
-	"errors"
 	"fmt"
 	"io/fs"
 	"strconv"
@@ -85,21 +84,37 @@ func (r Record) edit() (Edit, error) {
 	return e, nil
 }
 
+// maxRenames is how many renames there may be among records. Each is compared with all
+// other edits, and piimg makes one or two.
+const maxRenames = 1000
+
 // VerifyRecords is [Verify] for the records of edits: of those that are secret it
-// reads no content.
-func VerifyRecords(ctx context.Context, records []Record, boot, root Target) error {
-	edits := make([]Edit, len(records))
-	var errs []error
-	for i, r := range records {
-		var err error
-		edits[i], err = r.edit()
-		errs = append(errs, err)
+// reads no content. It tells of each difference, of which there may be more than is good
+// to keep. The error says what is wrong with the records themselves, or is the context's.
+func VerifyRecords(ctx context.Context, boot, root Target, tell func(error), records ...[]Record) error {
+	n := 0
+	for _, some := range records {
+		n += len(some)
 	}
-	if err := errors.Join(errs...); err != nil {
-		return err
+	edits := make([]Edit, 0, n)
+	renames := 0
+	for _, some := range records {
+		for _, r := range some {
+			e, err := r.edit()
+			if err != nil {
+				return err
+			}
+			if e.Op == Rename {
+				renames++
+			}
+			edits = append(edits, e)
+		}
+	}
+	if renames > maxRenames {
+		return fmt.Errorf("there are %d renames, and %d are the most that is verified", renames, maxRenames)
 	}
 	if err := Validate(edits); err != nil {
 		return err
 	}
-	return Verify(ctx, edits, boot, root)
+	return verifyEach(ctx, edits, boot, root, tell)
 }

@@ -3,6 +3,8 @@ package plan_test
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
+	"fmt"
 	"io/fs"
 	"strings"
 	"testing"
@@ -44,7 +46,7 @@ func TestVerifyRecords(t *testing.T) {
 	if err := json.Unmarshal(content, &records); err != nil {
 		t.Fatal(err)
 	}
-	if err := plan.VerifyRecords(t.Context(), records, b, root); err != nil {
+	if err := verifyRecords(t, records, b, root); err != nil {
 		t.Fatalf("of what was applied: %v", err)
 	}
 	for what, c := range map[string]struct {
@@ -75,7 +77,7 @@ func TestVerifyRecords(t *testing.T) {
 		if err := c.do(changed); err != nil {
 			t.Fatalf("%s: %v", what, err)
 		}
-		err := plan.VerifyRecords(t.Context(), records, b, changed)
+		err := verifyRecords(t, records, b, changed)
 		if (err == nil) != (c.want == "") || err != nil && (!strings.Contains(err.Error(), c.want) || strings.Count(err.Error(), "\n") > 0) {
 			t.Errorf("%s: got %v, want %q", what, err, c.want)
 		}
@@ -95,8 +97,38 @@ func TestVerifyRecordsRefuses(t *testing.T) {
 		{Partition: plan.Root, Path: "a", Op: plan.Mkdir, Mode: "99999"},
 		{Partition: plan.Root, Path: "a", Op: plan.Mkdir, Mode: "0755", Time: "noon"},
 	} {
-		if err := plan.VerifyRecords(t.Context(), []plan.Record{r}, boot(), base()); err == nil {
+		if err := verifyRecords(t, []plan.Record{r}, boot(), base()); err == nil {
 			t.Errorf("%+v is taken", r)
 		}
+	}
+}
+
+// verifyRecords returns all that is wrong, joined.
+func verifyRecords(t *testing.T, records []plan.Record, boot, root plan.Target) error {
+	t.Helper()
+	var errs []error
+	err := plan.VerifyRecords(t.Context(), boot, root, func(err error) { errs = append(errs, err) }, records[:len(records)/2], records[len(records)/2:])
+	return errors.Join(append(errs, err)...)
+}
+
+// However many edits somebody writes into a manifest, verifying them takes no time that
+// grows with their square.
+func TestVerifyRecordsMany(t *testing.T) {
+	var records []plan.Record
+	for i := range 100_000 {
+		records = append(records, plan.Record{Partition: plan.Root, Path: fmt.Sprintf("nope/%d", i), Op: plan.Remove})
+	}
+	began := time.Now()
+	if err := verifyRecords(t, records, boot(), base()); err != nil {
+		t.Errorf("removed: %v", err)
+	}
+	for i := range records {
+		records[i].Op, records[i].From = plan.Rename, fmt.Sprintf("yes/%d", i)
+	}
+	if err := verifyRecords(t, records, boot(), base()); err == nil || !strings.Contains(err.Error(), "100000 renames") {
+		t.Errorf("renamed: %v", err)
+	}
+	if took := time.Since(began); took > 20*time.Second {
+		t.Errorf("it took %v", took)
 	}
 }

@@ -24,13 +24,14 @@ const (
 // that get in the way of other edits.
 func Validate(edits []Edit) error {
 	var errs []error
-	seen := map[key]Edit{}
-	for _, e := range edits {
+	seen := map[key]int{} // by index
+	for i, e := range edits {
 		if err := e.validate(); err != nil {
 			errs = append(errs, fmt.Errorf("%v: %w", e, err))
 			continue
 		}
-		if o, twice := seen[e.key()]; twice {
+		if first, twice := seen[e.key()]; twice {
+			o := edits[first]
 			if o.Path != e.Path {
 				errs = append(errs, fmt.Errorf("%v: /%s differs from it only in upper and lower case, which FAT does not tell apart", e, o.Path))
 			} else {
@@ -38,14 +39,15 @@ func Validate(edits []Edit) error {
 			}
 			continue
 		}
-		seen[e.key()] = e
+		seen[e.key()] = i
 	}
 	for _, e := range edits {
 		for dir := parent(e.Path); dir != ""; dir = parent(dir) {
-			o, ok := seen[keyOf(e.Partition, dir)]
+			above, ok := seen[keyOf(e.Partition, dir)]
 			if !ok {
 				continue
 			}
+			o := edits[above]
 			switch o.Op {
 			case Write:
 				errs = append(errs, fmt.Errorf("%v: /%s is made a file by another edit", e, o.Path))

@@ -14,28 +14,51 @@ import (
 // time do not count. It returns all differences, each an [*Error], joined.
 func Verify(ctx context.Context, edits []Edit, boot, root Target) error {
 	var errs []error
+	err := verifyEach(ctx, edits, boot, root, func(err error) { errs = append(errs, err) })
+	if err != nil {
+		return err
+	}
+	return errors.Join(errs...)
+}
+
+// verifyEach tells of each difference. Its own error is the context's.
+func verifyEach(ctx context.Context, edits []Edit, boot, root Target, tell func(error)) error {
+	made := folders(edits)
 	for _, e := range steps(edits) {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
 		a, err := newApplier(e.Partition, boot, root)
 		if err == nil {
-			err = a.verify(ctx, e, edits)
+			err = a.verify(ctx, e, made)
 		}
 		if err != nil {
-			errs = append(errs, &Error{e, err})
+			tell(&Error{e, err})
 		}
 	}
-	return errors.Join(errs...)
+	return nil
 }
 
-func (a applier) verify(ctx context.Context, e Edit, edits []Edit) error {
+// folders returns those that lie above what the edits leave.
+func folders(edits []Edit) map[key]bool {
+	all := map[key]bool{}
+	for _, e := range edits {
+		if e.Op == Remove {
+			continue
+		}
+		for dir := parent(e.Path); dir != "" && !all[keyOf(e.Partition, dir)]; dir = parent(dir) {
+			all[keyOf(e.Partition, dir)] = true
+		}
+	}
+	return all
+}
+
+// verify finds what an edit left; made are the folders that any edit made.
+func (a applier) verify(ctx context.Context, e Edit, made map[key]bool) error {
 	switch e.Op {
 	case Remove:
-		for _, o := range edits {
-			if o.Partition == e.Partition && o.Op != Remove && below(o.key().path, e.key().path) {
-				return nil // another edit made the folder anew
-			}
+		if made[e.key()] {
+			return nil // another edit made the folder anew
 		}
 		return a.absent(e.Path)
 	case Rename:
