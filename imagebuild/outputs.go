@@ -25,7 +25,11 @@ func checkOutputs(ctx context.Context, p *prepared, o Options) error {
 	if err := p.makeOut(o.Out); err != nil {
 		return err
 	}
-	if err := errors.Join(sink.RemoveStale(o.Out), sink.Probe(o.Out)); err != nil {
+	err := sink.RemoveStale(o.Out)
+	if err == nil {
+		err = sink.Probe(o.Out)
+	}
+	if err != nil {
 		return fmt.Errorf("the output folder %s cannot be written to: %w; choose another with --out", o.Out, err)
 	}
 	errs := []error{parallel(min(o.Jobs, builtAtOnce), len(p.chosen), func(_, i int) error {

@@ -67,7 +67,7 @@ func load(ctx context.Context, o Options) (*prepared, error) {
 		return nil, err
 	}
 	if len(p.chosen) == 0 {
-		o.Notice(fmt.Sprintf("shard %v has none of the nodes: no image is made", o.Shard))
+		o.Notice(emptyShard(o, len(config.Nodes)))
 	}
 	if p.secrets, err = o.loadSecrets(config); err != nil {
 		return nil, KindConfig.as(err)

@@ -62,6 +62,16 @@ func (s Shard) of(list []int) []int {
 	return out
 }
 
+// emptyShard says why no image is made: a slice of few nodes may have none. That is no
+// error, as all slices together have all of them, each on a machine of its own.
+func emptyShard(o Options, all int) string {
+	of := fmt.Sprintf("of %d", all)
+	if len(o.Only) > 0 {
+		of = "that were named (" + someOf(o.Only) + "): the slice is one of those nodes, not of all"
+	}
+	return fmt.Sprintf("shard %v has none of the nodes %s; no image is made, the other slices make them", o.Shard, of)
+}
+
 // choose resolves --only and --shard to indexes into the nodes: all of them without
 // names, and of these the slice.
 func choose(config *nodes.Config, names []string, shard Shard) ([]int, error) {
