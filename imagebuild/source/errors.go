@@ -98,9 +98,15 @@ func (m *Image) fail(err error) error {
 	if m.repacked && (errors.Is(err, ErrCorrupt) || errors.Is(err, ErrTruncated)) {
 		return m.damagedCopy(err)
 	}
-	var e *Error
-	if m.opts.Again != "" && errors.As(err, &e) && e.Remedy == downloadAgain {
-		e.Remedy = m.opts.Again
+	return m.opts.again(err)
+}
+
+// again replaces the advice to download an image again, if o has another.
+func (o *Options) again(err error) error {
+	if e, ok := err.(*Error); ok && o.Again != "" && e.Remedy == downloadAgain {
+		other := *e // which is that of all who wait for a block
+		other.Remedy = o.Again
+		return &other
 	}
 	return err
 }
@@ -113,10 +119,17 @@ func classify(path string, err error) error {
 	case err == nil:
 		return nil
 	case errors.As(err, &e):
-		if e.Path == "" { // made where the path was not known
-			e.Path = path
+		if e.Path != "" {
+			return err
 		}
-		return err
+		// It was made where the path was not known.
+		if err != error(e) {
+			e.Path = path
+			return err
+		}
+		named := *e // which is that of all who wait for a block
+		named.Path = path
+		return &named
 	case errors.As(err, &sum):
 		return err
 	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):

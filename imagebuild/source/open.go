@@ -20,7 +20,7 @@ import (
 func Open(ctx context.Context, path string, o Options) (*Image, error) {
 	f, was, err := openFile(path)
 	if err != nil {
-		return nil, (&Image{path: path, opts: o}).fail(err)
+		return nil, o.again(err)
 	}
 	m := &Image{path: path, file: f, opts: o, packing: Packing{PackedSize: was.Size()}}
 	if o.isCached(path) {

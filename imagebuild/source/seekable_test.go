@@ -4,9 +4,11 @@ import (
 	"bytes"
 	"context"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"os"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/piimg/piimg/imagebuild/source/internal/imgtest"
@@ -92,6 +94,36 @@ func TestSeekable(t *testing.T) {
 		if err == nil || !strings.Contains(err.Error(), "frame 0 at byte 0") {
 			t.Errorf("a wrong table: error is %v", err)
 		}
+	}
+}
+
+// TestSharedError has several read the same damaged frame: the race detector sees whether
+// one changes the error that another has got.
+func TestSharedError(t *testing.T) {
+	t.Parallel()
+	file := seekable(t, imgtest.Image(200_000, 11), 64<<10, false)
+	for i := range 1000 {
+		file[len(file)/2+i] ^= 0x55 // in the second frame
+	}
+	m := opened(t, imgtest.Write(t, "a.img.zst", file), Options{Again: "build it again"})
+	for range 20 {
+		var wg sync.WaitGroup
+		for range 8 {
+			wg.Go(func() {
+				_, err := m.ReadAt(make([]byte, 10), 100<<10)
+				if !errors.Is(err, ErrCorrupt) || !strings.HasPrefix(err.Error(), m.path) || !strings.HasSuffix(err.Error(), "; build it again") {
+					t.Errorf("got %v", err)
+				}
+			})
+		}
+		wg.Wait()
+	}
+}
+
+func TestAgain(t *testing.T) {
+	t.Parallel()
+	if _, err := Open(t.Context(), imgtest.Write(t, "a.img", nil), Options{Again: "build it again"}); err == nil || !strings.HasSuffix(err.Error(), "empty; build it again") {
+		t.Errorf("got %v", err)
 	}
 }
 
