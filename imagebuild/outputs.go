@@ -12,6 +12,7 @@ import (
 	"github.com/piimg/piimg/imagebuild/manifest"
 	"github.com/piimg/piimg/imagebuild/raspios"
 	"github.com/piimg/piimg/imagebuild/sink"
+	"github.com/piimg/piimg/imagebuild/source"
 )
 
 // imagePath is where a node's image is published.
@@ -97,6 +98,10 @@ func checkReplace(ctx context.Context, p *prepared, o Options, hostname string) 
 	}
 	switch node, err := nodeOf(ctx, path, o); {
 	case err != nil:
+		var e *source.Error
+		if errors.As(err, &e) {
+			e.Remedy = "" // for who wants to use the image
+		}
 		return fmt.Errorf("%s exists and is no image made by piimg (%w): remove it, or replace it with --force", path, err)
 	case node.Hostname != hostname:
 		return fmt.Errorf("%s exists and is the image of node %s: remove it, or replace it with --force", path, node.Hostname)
