@@ -112,23 +112,19 @@ func verifyRecords(t *testing.T, records []plan.Record, boot, root plan.Target) 
 }
 
 // However many edits somebody writes into a manifest, verifying them takes no time that
-// grows with their square.
+// grows with their square: for as many as these, that would be hours.
 func TestVerifyRecordsMany(t *testing.T) {
-	var records []plan.Record
-	for i := range 100_000 {
-		records = append(records, plan.Record{Partition: plan.Root, Path: fmt.Sprintf("nope/%d", i), Op: plan.Remove})
+	records := make([]plan.Record, 1_000_000)
+	for i := range records {
+		records[i] = plan.Record{Partition: plan.Root, Path: fmt.Sprintf("nope/%d", i), Op: plan.Remove}
 	}
-	began := time.Now()
 	if err := verifyRecords(t, records, boot(), base()); err != nil {
 		t.Errorf("removed: %v", err)
 	}
 	for i := range records {
 		records[i].Op, records[i].From = plan.Rename, fmt.Sprintf("yes/%d", i)
 	}
-	if err := verifyRecords(t, records, boot(), base()); err == nil || !strings.Contains(err.Error(), "100000 renames") {
+	if err := verifyRecords(t, records, boot(), base()); err == nil || !strings.Contains(err.Error(), "1000000 renames") {
 		t.Errorf("renamed: %v", err)
-	}
-	if took := time.Since(began); took > 20*time.Second {
-		t.Errorf("it took %v", took)
 	}
 }
