@@ -16,7 +16,7 @@ import (
 )
 
 // maxBatch is how many images are written in one pass over the base, each of which
-// takes a file descriptor and half a MiB of memory. With fewer of them a build
+// takes a file descriptor and some 100 KiB of memory. With fewer of them a build
 // takes the longer, with more hardly less time.
 const maxBatch = 128
 
