@@ -15,6 +15,11 @@ func TryLock(f *os.File) (bool, error) { return tryLock(f) }
 // of them can be alone with it.
 func TryShare(f *os.File) (bool, error) { return tryShare(f) }
 
+// Unlock ends the lock of f, if there is one, at once. Closing f alone may not: between
+// fork and exec, a program that this process starts has f open, too, and Windows
+// unlocks what was closed when it finds the time.
+func Unlock(f *os.File) error { return unlock(f) }
+
 // Allocated returns how many bytes a file takes on the disk, which is less than its
 // size if it has holes, or its size where the system does not say.
 func Allocated(info os.FileInfo) int64 { return allocated(info) }

@@ -17,3 +17,11 @@ func lock(f *os.File, how uint32) (bool, error) {
 	}
 	return err == nil, err
 }
+
+func unlock(f *os.File) error {
+	err := windows.UnlockFileEx(windows.Handle(f.Fd()), 0, 1, 0, new(windows.Overlapped))
+	if err == windows.ERROR_NOT_LOCKED {
+		return nil
+	}
+	return err
+}

@@ -144,6 +144,7 @@ func (c *CacheEntry) remove(dryRun bool) (bool, error) {
 	if ok, err := hostfile.TryLock(maker); !ok {
 		return false, err
 	}
+	defer hostfile.Unlock(maker)
 	f, err := os.OpenFile(c.Path, os.O_RDWR, 0)
 	if err != nil {
 		return false, err

@@ -28,7 +28,7 @@ func (o *Options) lock(ctx context.Context, path, what string) (unlock func(), e
 			return nil, fmt.Errorf("cannot lock %s: %w", path, err)
 		}
 		if ok {
-			return func() { f.Close() }, nil
+			return func() { _ = hostfile.Unlock(f); f.Close() }, nil
 		}
 		if !told {
 			o.notice("another process is %s; waiting for it", what)

@@ -153,7 +153,7 @@ func (p *puller) begin(ctx context.Context) (err error) {
 }
 
 // end unlocks the folder.
-func (p *puller) end() error { return p.locked.Close() }
+func (p *puller) end() error { return errors.Join(hostfile.Unlock(p.locked), p.locked.Close()) }
 
 // readLists reads artifacts.lock and SHA256SUMS. A file that is locked but not
 // listed was cut off between the two, and is listed now; Survey holds it against
