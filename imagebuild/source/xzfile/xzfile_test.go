@@ -172,6 +172,26 @@ func TestAdded(t *testing.T) {
 	}
 }
 
+// A file that is cut off may hold others as they are: of kernel modules, which are packed
+// themselves, xz stores what cannot be packed further.
+func TestCutOffWithFilesInside(t *testing.T) {
+	t.Parallel()
+	inner := pack(t, imgtest.Image(30_000, 9))
+	var image []byte
+	for i := range 40 { // wherever a chunk begins, some are at a multiple of four bytes
+		image = append(append(image, inner...), "text"[i%4:]...)
+	}
+	packed := pack(t, image, "--lzma2=nice=2,dict=4KiB") // which does not find that they are the same
+	if n := bytes.Count(packed, inner[len(inner)-headerSize:]); n < 10 {
+		t.Fatalf("%d files were stored as they are", n)
+	}
+	for _, n := range []int{1, 2, 12, 100, 1001, 30_000} {
+		if _, _, err := unpack(packed[:len(packed)-n]); !errors.Is(err, ErrTruncated) {
+			t.Errorf("%d bytes are missing: error is %v", n, err)
+		}
+	}
+}
+
 func TestFind(t *testing.T) {
 	t.Parallel()
 	img := imgtest.Image(500_000, 4)
