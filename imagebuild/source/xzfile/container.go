@@ -3,6 +3,7 @@ package xzfile
 import (
 	"bytes"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"hash/crc32"
 	"io"
@@ -134,7 +135,7 @@ func readStream(r io.ReaderAt, end int64, last bool) (stream, error) {
 		return s, err
 	}
 
-	s.IndexSize = (int64(binary.LittleEndian.Uint32(foot[4:])) + 1) * 4
+	s.IndexSize = indexSize(foot[:])
 	indexOff := footOff - s.IndexSize
 	if s.IndexSize < minIndexSize || indexOff < headerSize {
 		return s, corrupt(footOff, "the footer says that the index has %d bytes, which can't be", s.IndexSize)
@@ -179,9 +180,19 @@ func addedBytes(r io.ReaderAt, end int64) (int64, error) {
 	if err := readAt(r, p, from); err != nil {
 		return 0, err
 	}
+	room := int64(maxIndexSize) // for the indexes of all that are tried
 	for i := (len(p) - headerSize) &^ 3; i > 0; i -= 4 {
 		foot, behind := p[i:i+headerSize], p[i+headerSize:]
-		if string(foot[10:]) != footerMagic || crc32.ChecksumIEEE(foot[4:10]) != binary.LittleEndian.Uint32(foot) {
+		if !isFooter(foot) {
+			continue
+		}
+		if room -= indexSize(foot); room < 0 {
+			return 0, nil
+		}
+		// The footer may be that of a file which is stored in a block as it is.
+		if ours, err := endsFile(r, end-int64(len(behind))); err != nil {
+			return 0, err
+		} else if !ours {
 			continue
 		}
 		if next := bytes.TrimLeft(behind, "\x00"); bytes.HasPrefix(next, []byte(headerMagic[:min(len(next), len(headerMagic))])) {
@@ -191,6 +202,32 @@ func addedBytes(r io.ReaderAt, end int64) (int64, error) {
 	}
 	return 0, nil
 }
+
+// endsFile reports whether the stream with a footer before offset end begins where the
+// file does, or right behind another one.
+func endsFile(r io.ReaderAt, end int64) (bool, error) {
+	s, err := readStream(r, end, false)
+	if errors.Is(err, ErrCorrupt) || errors.Is(err, ErrUnsupported) {
+		return false, nil
+	}
+	if err != nil || s.PackedOff == 0 {
+		return err == nil, err
+	}
+	var foot [headerSize]byte
+	if s.PackedOff < headerSize {
+		return false, nil
+	}
+	err = readAt(r, foot[:], s.PackedOff-headerSize)
+	return err == nil && isFooter(foot[:]), err
+}
+
+// isFooter reports whether p is the footer of a stream.
+func isFooter(p []byte) bool {
+	return string(p[10:]) == footerMagic && crc32.ChecksumIEEE(p[4:10]) == binary.LittleEndian.Uint32(p)
+}
+
+// indexSize returns what a footer says of the size of the index before it, in bytes.
+func indexSize(foot []byte) int64 { return (int64(binary.LittleEndian.Uint32(foot[4:])) + 1) * 4 }
 
 // cutOff returns the error for a stream whose end is missing at offset off:
 // truncated, if it is the last of the file.

@@ -165,6 +165,10 @@ func TestAdded(t *testing.T) {
 			t.Errorf("%.10q: error is %v, want %s", garbage, err, want)
 		}
 	}
+	two := append(bytes.Clone(packed), packed...)
+	if _, _, err := unpack(append(bytes.Clone(two), "garbage!"...)); !errors.Is(err, ErrCorrupt) || !strings.Contains(err.Error(), fmt.Sprintf("at byte %d: 8 bytes", len(two))) {
+		t.Errorf("behind two streams: error is %v", err)
+	}
 	for n := 1; n < len(packed); n++ { // of a second stream
 		if _, _, err := unpack(append(bytes.Clone(packed), packed[:n]...)); !errors.Is(err, ErrTruncated) {
 			t.Errorf("%d bytes of a second stream: error is %v", n, err)
