@@ -190,6 +190,7 @@ func tellStrangers(o Options, names []string) {
 }
 
 // strangers returns the names of the images in a folder that its manifest does not have.
+// The base image, which may lie there, too, is none of them.
 func strangers(dir string, m *manifest.Manifest) (names []string, err error) {
 	known := map[string]bool{}
 	for _, n := range m.Nodes {
@@ -199,9 +200,15 @@ func strangers(dir string, m *manifest.Manifest) (names []string, err error) {
 	}
 	entries, err := os.ReadDir(dir)
 	for _, e := range entries {
-		if _, packing, _ := strings.Cut(e.Name(), "."); slices.Contains(Formats(), packing) && !known[e.Name()] {
-			names = append(names, e.Name())
+		if _, packing, _ := strings.Cut(e.Name(), "."); !slices.Contains(Formats(), packing) || known[e.Name()] {
+			continue
 		}
+		if e.Name() == m.Base.Name {
+			if info, err := e.Info(); err == nil && info.Size() == m.Base.Size {
+				continue
+			}
+		}
+		names = append(names, e.Name())
 	}
 	return names, err
 }
