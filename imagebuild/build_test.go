@@ -273,6 +273,41 @@ func TestBuildFolderGone(t *testing.T) {
 	}
 }
 
+// So it is where the base is written to before that, while it is examined.
+func TestBuildOverwrittenEarly(t *testing.T) {
+	o := project(t, "stretch")
+	o.Only = []string{"tom-nook"}
+	base := filepath.Join(filepath.Dir(o.NodesFile), "base.img.xz")
+	o.Progress = func(string, int64, int64) { // first while the digest is computed
+		if err := os.Truncate(base, 20_000); err != nil {
+			t.Error(err)
+		}
+	}
+	_, err := Build(t.Context(), o)
+	if KindOf(err) != KindImage || !strings.HasSuffix(err.Error(), "base.img.xz: it was written to while it was read; begin again when it is complete") {
+		t.Errorf("got %v", err)
+	}
+}
+
+// The output folder may be named by way of others: none that were made for it are left.
+func TestBuildFolderNamedOddly(t *testing.T) {
+	o := project(t, "stretch")
+	dir := filepath.Dir(o.Out)
+	o.Only = []string{"tom-nook"}
+	write(t, filepath.Join(dir, "base.img.xz"), []byte("no image"))
+	before, err := os.ReadDir(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	o.Out = dir + "/new/../dist/"
+	if _, err := Build(t.Context(), o); KindOf(err) != KindImage {
+		t.Fatalf("got %v", err)
+	}
+	if after, err := os.ReadDir(dir); err != nil || len(after) != len(before) {
+		t.Errorf("there were %v, and are %v, %v", before, after, err)
+	}
+}
+
 // A second build replaces its own images, and nothing else without --force.
 func TestBuildReplaces(t *testing.T) {
 	o := project(t, "stretch")
