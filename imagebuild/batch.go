@@ -43,7 +43,7 @@ type madeNode struct {
 func (p *prepared) buildImages(ctx context.Context, o Options, earlier *earlierBuild) (made []madeNode, err error) {
 	free, err := p.shareLayer(ctx)
 	if err != nil {
-		return nil, KindPlan.as(err)
+		return nil, p.orChanged(ctx, KindPlan.as(err))
 	}
 	size := batchSize(o)
 	batches := slices.Collect(slices.Chunk(p.chosen, size))
@@ -53,7 +53,7 @@ func (p *prepared) buildImages(ctx context.Context, o Options, earlier *earlierB
 			return p.tryLayer(ctx, p.chosen[i], func(*layer.Layer) {})
 		})
 		if err != nil {
-			return nil, KindPlan.as(err)
+			return nil, p.orChanged(ctx, KindPlan.as(err))
 		}
 	}
 	b := &batch{prepared: p, o: o, free: free}
@@ -69,18 +69,15 @@ func (p *prepared) buildImages(ctx context.Context, o Options, earlier *earlierB
 	}
 	defer func() { err = errors.Join(err, b.stage.Close()) }()
 	if b.format, b.image, err = p.openFormat(ctx, o); err != nil {
-		return nil, writeError(err)
+		return nil, p.orChanged(ctx, writeError(err))
 	}
 	total := int64(len(batches)) * p.shared.Size()
 	for i, some := range batches {
 		b.nodes, b.left = some, len(p.chosen)-i*size
 		b.progress = func(done int64) { o.Progress(stepWriting, int64(i)*p.shared.Size()+done, total) }
 		more, err := b.build(ctx)
-		if changed := p.image.Unchanged(); changed != nil && err != nil && ctx.Err() == nil {
-			err = KindImage.as(changed) // which is the reason of all else
-		}
 		if err != nil {
-			return nil, err
+			return nil, p.orChanged(ctx, err)
 		}
 		made = append(made, more...)
 	}

@@ -151,7 +151,7 @@ func writeError(err error) error {
 // makeOut makes the output folder, with those above it.
 func (p *prepared) makeOut(dir string) error {
 	var missing []string
-	for d, above := filepath.Clean(dir), ""; d != above; d, above = filepath.Dir(d), d {
+	for d, above := dir, ""; d != above; d, above = filepath.Dir(d), d {
 		if _, err := os.Lstat(d); !errors.Is(err, fs.ErrNotExist) {
 			break
 		}

@@ -17,6 +17,7 @@ package imagebuild
 
 import (
 	"net/http"
+	"path/filepath"
 	"runtime"
 	"sync"
 	"time"
@@ -81,6 +82,7 @@ func (o Options) withDefaults() Options {
 	if o.Out == "" {
 		o.Out = "dist"
 	}
+	o.Out = filepath.Clean(o.Out) // as all paths in it will be
 	if o.Format == "" {
 		o.Format = FormatImg
 	}

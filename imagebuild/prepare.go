@@ -175,7 +175,19 @@ func (p *prepared) openImage(ctx context.Context, o Options) (err error) {
 	err = p.examine(o, path)
 	var wrong error // if so, it is the reason of all else
 	if p.sha256, wrong = p.image.SHA256(ctx); wrong != nil {
-		return wrong
+		err = wrong
+	}
+	return p.orChanged(ctx, err)
+}
+
+// orChanged returns an error that came up while the base image was read; or, if that was
+// written to meanwhile, this, which is the reason of all else.
+func (p *prepared) orChanged(ctx context.Context, err error) error {
+	if err == nil || ctx.Err() != nil {
+		return err
+	}
+	if changed := p.image.Unchanged(); changed != nil {
+		return KindImage.as(changed)
 	}
 	return err
 }
