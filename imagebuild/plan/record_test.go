@@ -128,3 +128,19 @@ func TestVerifyRecordsMany(t *testing.T) {
 		t.Errorf("renamed: %v", err)
 	}
 }
+
+// Nor does one with as many folders in one path as somebody can write.
+func TestVerifyRecordsDeep(t *testing.T) {
+	deep := strings.Repeat("a/", 1_000_000) + "b"
+	for _, p := range []plan.Partition{plan.Boot, plan.Root} {
+		for _, r := range []plan.Record{
+			{Partition: p, Path: deep, Op: plan.Remove},
+			{Partition: p, Path: "b", Op: plan.Rename, From: deep},
+		} {
+			err := verifyRecords(t, []plan.Record{r}, boot(), base())
+			if err == nil || !strings.Contains(err.Error(), "more than 4095 bytes") || len(err.Error()) > 1000 {
+				t.Errorf("%s on %s: got %.1000v", r.Op, p, err)
+			}
+		}
+	}
+}
