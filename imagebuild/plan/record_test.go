@@ -138,7 +138,7 @@ func TestVerifyRecordsDeep(t *testing.T) {
 			{Partition: p, Path: "b", Op: plan.Rename, From: deep},
 		} {
 			err := verifyRecords(t, []plan.Record{r}, boot(), base())
-			if err == nil || !strings.Contains(err.Error(), "more than 4095 bytes") || len(err.Error()) > 1000 {
+			if err == nil || !strings.Contains(err.Error(), "more than the 4095") || len(err.Error()) > 1000 {
 				t.Errorf("%s on %s: got %.1000v", r.Op, p, err)
 			}
 		}

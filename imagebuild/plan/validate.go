@@ -11,6 +11,7 @@ import (
 
 const (
 	maxName   = 255  // bytes of a name on ext4, UTF-16 units on FAT
+	maxPath   = 4095 // bytes of a path, as the kernel takes them
 	maxTarget = 4095 // bytes of a symbolic link's target
 	maxID     = 1<<32 - 2
 
@@ -26,6 +27,9 @@ func Validate(edits []Edit) error {
 	var errs []error
 	seen := map[key]int{} // by index
 	for i, e := range edits {
+		if len(e.Path) > maxPath || len(e.From) > maxPath {
+			return errTooLong(e) // alone: what follows goes through all folders of each path
+		}
 		if err := e.validate(); err != nil {
 			errs = append(errs, fmt.Errorf("%v: %w", e, err))
 			continue
@@ -60,6 +64,15 @@ func Validate(edits []Edit) error {
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// errTooLong is the error for an edit whose path is too long to be shown.
+func errTooLong(e Edit) error {
+	path := e.Path
+	if len(e.From) > maxPath {
+		path = e.From
+	}
+	return fmt.Errorf("the path %.40q... has %d bytes, more than the %d that a path can have", path, len(path), maxPath)
 }
 
 // validateRename refuses what would make the result of a rename depend on the

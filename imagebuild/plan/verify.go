@@ -23,14 +23,14 @@ func Verify(ctx context.Context, edits []Edit, boot, root Target) error {
 
 // verifyEach tells of each difference. Its own error is the context's.
 func verifyEach(ctx context.Context, edits []Edit, boot, root Target, tell func(error)) error {
-	made := folders(edits)
+	remade := remadeBy(edits)
 	for _, e := range steps(edits) {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
 		a, err := newApplier(e.Partition, boot, root)
 		if err == nil {
-			err = a.verify(ctx, e, made)
+			err = a.verify(ctx, e, remade)
 		}
 		if err != nil {
 			tell(&Error{e, err})
@@ -39,26 +39,35 @@ func verifyEach(ctx context.Context, edits []Edit, boot, root Target, tell func(
 	return nil
 }
 
-// folders returns those that lie above what the edits leave.
-func folders(edits []Edit) map[key]bool {
-	all := map[key]bool{}
+// remadeBy returns the paths that some of the edits remove, and says of each whether
+// another edit leaves something below it, and so made it anew as a folder.
+func remadeBy(edits []Edit) map[key]bool {
+	remade := map[key]bool{}
 	for _, e := range edits {
 		if e.Op == Remove {
-			continue
-		}
-		for dir := parent(e.Path); dir != "" && !all[keyOf(e.Partition, dir)]; dir = parent(dir) {
-			all[keyOf(e.Partition, dir)] = true
+			remade[e.key()] = false
 		}
 	}
-	return all
+	for _, e := range edits {
+		if e.Op == Remove || len(remade) == 0 {
+			continue
+		}
+		for dir := parent(e.Path); dir != ""; dir = parent(dir) {
+			k := keyOf(e.Partition, dir)
+			if _, removed := remade[k]; removed {
+				remade[k] = true
+			}
+		}
+	}
+	return remade
 }
 
-// verify finds what an edit left; made are the folders that any edit made.
-func (a applier) verify(ctx context.Context, e Edit, made map[key]bool) error {
+// verify finds what an edit left; remade says which removed paths are folders again.
+func (a applier) verify(ctx context.Context, e Edit, remade map[key]bool) error {
 	switch e.Op {
 	case Remove:
-		if made[e.key()] {
-			return nil // another edit made the folder anew
+		if remade[e.key()] {
+			return nil // by another edit
 		}
 		return a.absent(e.Path)
 	case Rename:
