@@ -104,9 +104,9 @@ func checkReplace(ctx context.Context, p *prepared, o Options, hostname string) 
 		}
 		return fmt.Errorf("%s exists and is no image made by piimg (%w): remove it, or replace it with --force", path, err)
 	case node.Hostname != hostname:
-		return fmt.Errorf("%s exists and is the image of node %s: remove it, or replace it with --force", path, node.Hostname)
+		return fmt.Errorf("%s exists and is the image of node %s: remove it, or replace it with --force", path, printable(node.Hostname))
 	case node.Cluster != p.config.Cluster.Name:
-		return fmt.Errorf("%s exists and is the image of a node of the cluster %s: choose another folder with --out, or replace it with --force", path, node.Cluster)
+		return fmt.Errorf("%s exists and is the image of a node of the cluster %s: choose another folder with --out, or replace it with --force", path, printable(node.Cluster))
 	}
 	return nil
 }

@@ -217,7 +217,7 @@ func (p *prepared) examine(o Options, path string) (err error) {
 		return fmt.Errorf("%s: %w", path, errors.Join(err, fs.close()))
 	}
 	if n := p.facts.Node; n != nil {
-		o.Notice(fmt.Sprintf("%s is already the image of node %s: what nodes.yaml does not mention stays as it is there; a stock image is the better base", path, n.Hostname))
+		o.Notice(fmt.Sprintf("%s is already the image of node %s: what nodes.yaml does not mention stays as it is there; a stock image is the better base", path, printable(n.Hostname)))
 	}
 	p.used = fs.used()
 	p.time = o.Time

@@ -65,7 +65,7 @@ func (s Shard) of(list []int) []int {
 // emptyShard says why no image is made: a slice of few nodes may have none. That is no
 // error, as all slices together have all of them, each on a machine of its own.
 func emptyShard(o Options, all int) string {
-	of := fmt.Sprintf("of %d", all)
+	of := fmt.Sprintf("(%d in all)", all)
 	if len(o.Only) > 0 {
 		of = "that were named (" + someOf(o.Only) + "): the slice is one of those nodes, not of all"
 	}
