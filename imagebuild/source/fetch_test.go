@@ -339,6 +339,31 @@ func TestFetchSpoiltCache(t *testing.T) {
 	}
 }
 
+// Whatever cannot be written into the cache folder, the error says what helps.
+func TestFetchCacheFailed(t *testing.T) {
+	t.Parallel()
+	s := newServer(t, testImage)
+	sum := digest(testImage)
+	for _, name := range []string{sum + ".lock", sum + ".part", sum + ".part.json", "a.img"} {
+		o := Options{CacheDir: t.TempDir(), SHA256: sum, Client: s.Client()}
+		dir := filepath.Join(o.CacheDir, dirDownloads)
+		if name == "a.img" { // a folder whose name would do is none
+			name = sum + "-a.img"
+			o.Progress = func(what string, _, _ int64) { // once it is known not to be there
+				if what == ProgressDownload {
+					_ = os.MkdirAll(filepath.Join(dir, name, "in the way"), 0o700)
+				}
+			}
+		} else if err := os.MkdirAll(filepath.Join(dir, name, "in the way"), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		_, err := Fetch(t.Context(), s.URL+"/a.img", o)
+		if err == nil || !strings.HasPrefix(err.Error(), "cannot ") || strings.Count(err.Error(), "name another cache folder") != 1 {
+			t.Errorf("%s: error is %v", name, err)
+		}
+	}
+}
+
 func TestFetchOnce(t *testing.T) {
 	t.Parallel()
 	img := imgtest.Image(2<<20, 6)

@@ -109,6 +109,7 @@ func TestCacheFailed(t *testing.T) {
 	for _, name := range []string{
 		"packed", "packed/SUM-1.img.xz.part", "packed/SUM-1.img.xz", "packed/SUM-1.img.xz.blocks",
 		"unpacked", "unpacked/SUM.part", "unpacked/SUM.img", "unpacked/SUM.json.part",
+		"packed/SUM-1.img.xz.lock", "unpacked/SUM.lock",
 	} {
 		o := Options{CacheDir: t.TempDir()}
 		path := imgtest.Write(t, "a.img.gz", imgtest.Pipe(t, testImage, "gzip", "-c"))
