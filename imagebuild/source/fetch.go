@@ -181,7 +181,7 @@ func (d *download) saveState(s state) error {
 	if err != nil {
 		return err
 	}
-	return os.WriteFile(d.statePath(), text, 0o600)
+	return d.o.cacheFailed("write to", os.WriteFile(d.statePath(), text, 0o600))
 }
 
 // Bounds on retrying: so many failures in a row that brought no bytes.
@@ -197,15 +197,15 @@ const (
 func (d *download) run(ctx context.Context) error {
 	f, err := os.OpenFile(d.part(), os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
-		return fmt.Errorf("cannot write to the cache folder: %w", err)
+		return d.o.cacheFailed("write to", err)
 	}
 	err = d.transfer(ctx, f)
 	if err == nil {
-		err = f.Sync()
+		err = d.o.cacheFailed("write to", f.Sync())
 	}
 	size, serr := f.Seek(0, io.SeekEnd)
 	if cerr := f.Close(); err == nil {
-		err = cerr
+		err = d.o.cacheFailed("write to", cerr)
 	}
 	if err != nil {
 		if size == 0 && serr == nil { // there is nothing to go on with
@@ -224,7 +224,7 @@ func (d *download) run(ctx context.Context) error {
 		return &ChecksumError{Path: d.name(), Want: d.sum, Got: got, Size: size}
 	}
 	if err := os.Rename(d.part(), d.dest); err != nil {
-		return err
+		return d.o.cacheFailed("write to", err)
 	}
 	os.Remove(d.statePath())
 	return nil

@@ -19,13 +19,13 @@ const lockInterval = 200 * time.Millisecond
 func (o *Options) lock(ctx context.Context, path, what string) (unlock func(), err error) {
 	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
-		return nil, fmt.Errorf("cannot make a lock file: %w", err)
+		return nil, o.cacheFailed("lock", err)
 	}
 	for told := false; ; told = true {
 		ok, err := hostfile.TryLock(f)
 		if err != nil {
 			f.Close()
-			return nil, fmt.Errorf("cannot lock %s: %w", path, err)
+			return nil, o.cacheFailed("lock", fmt.Errorf("%s: %w", path, err))
 		}
 		if ok {
 			return func() { _ = hostfile.Unlock(f); f.Close() }, nil

@@ -39,7 +39,7 @@ func (m *Image) Repack(ctx context.Context) (*Image, error) {
 	path := filepath.Join(dir, fmt.Sprintf("%s-%d.img.xz", sum, repackVersion))
 	unlock, err := m.opts.lock(ctx, path+".lock", "packing "+m.path)
 	if err != nil {
-		return nil, err
+		return nil, m.fail(err)
 	}
 	defer unlock()
 	o := m.opts
