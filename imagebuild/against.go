@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 
 	"github.com/piimg/piimg/imagebuild/hostfile"
 	"github.com/piimg/piimg/imagebuild/layer"
@@ -60,8 +61,9 @@ type against struct {
 	*earlierBuild
 	p *prepared
 	o Options
-	// reading holds one for each earlier image that is being read.
-	reading chan struct{}
+	// reading is held while an earlier image is read: one at a time, since what the base
+	// was read with is still there.
+	reading sync.Mutex
 }
 
 // err returns a [*DifferenceError] if any byte differs.
@@ -205,8 +207,8 @@ func differentLine(a, b []byte) int {
 
 // image says where an image differs from an earlier one.
 func (a *against) image(ctx context.Context, now *layer.Layer, path string) (lines []string, err error) {
-	a.reading <- struct{}{}
-	defer func() { <-a.reading }()
+	a.reading.Lock()
+	defer a.reading.Unlock()
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}

@@ -58,7 +58,7 @@ func (p *prepared) buildImages(ctx context.Context, o Options, earlier *earlierB
 	}
 	b := &batch{prepared: p, o: o, free: free}
 	if earlier != nil {
-		b.against = &against{earlierBuild: earlier, p: p, o: o, reading: make(chan struct{}, builtAtOnce)}
+		b.against = &against{earlierBuild: earlier, p: p, o: o}
 	}
 	// A build that failed meanwhile may have removed the folder, which was new to it, too.
 	if err := p.makeOut(o.Out); err != nil {

@@ -12,14 +12,14 @@ import (
 	"github.com/piimg/piimg/imagebuild/source"
 )
 
-// builtMemory bounds, in bytes, what reading an image that was built takes. Several are
-// read at once, so it is what one worker needs with the blocks of 24 MiB that xz -6 makes.
+// builtMemory bounds, in bytes, what reading an image that was built takes. Several may
+// be read at once, so it is what one worker needs with the blocks of 24 MiB that xz -6 makes.
 // With larger blocks it may take as much as the base, which has the same ones: an image
 // with its secrets is not to be unpacked into the cache folder.
 const builtMemory = 76 << 20
 
-// builtAtOnce is how many of them a build reads at once: they take no more memory than
-// the pass over the base, however many jobs there are.
+// builtAtOnce is how many of them are read at once before the base is opened: they take
+// no more memory than the pass over the base, however many jobs there are.
 const builtAtOnce = passMemory / builtMemory
 
 // builtImage is an image that was built, open to be read.
