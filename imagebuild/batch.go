@@ -89,11 +89,12 @@ func (p *prepared) buildImages(ctx context.Context, o Options, earlier *earlierB
 			return nil, err
 		}
 	}
-	// The last moment at which stopping leaves everything as it was.
+	// The last moment at which stopping leaves everything as it was, but for the one at
+	// which publish waits for another build.
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	return made, KindOutput.as(p.publish(o, b.stage, made))
+	return made, KindOutput.as(p.publish(ctx, o, b.stage, made))
 }
 
 // shareLayer applies what all nodes share to a layer over the base's.

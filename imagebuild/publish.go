@@ -1,6 +1,7 @@
 package imagebuild
 
 import (
+	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
@@ -25,10 +26,12 @@ import (
 // publish writes what stands beside the images into the stage, too, and when all of it
 // is there, gives the files their names. SHA256SUMS comes last: where it is right, all
 // is there.
-func (p *prepared) publish(o Options, stage *sink.Stage, nodes []madeNode) (err error) {
+func (p *prepared) publish(ctx context.Context, o Options, stage *sink.Stage, nodes []madeNode) (err error) {
 	// From here on, what is there is read and replaced: of two builds into one folder,
 	// the later one's files are there, and not some of each.
-	unlock, err := sink.Lock(o.Out)
+	unlock, err := sink.Lock(ctx, o.Out, func() {
+		o.Notice(fmt.Sprintf("another build is publishing into %s; waiting for it", o.Out))
+	})
 	if err != nil {
 		return err
 	}

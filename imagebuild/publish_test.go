@@ -2,12 +2,13 @@ package imagebuild
 
 import (
 	"bytes"
+	"context"
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	"github.com/piimg/piimg/imagebuild/bmap"
 	"github.com/piimg/piimg/imagebuild/manifest"
@@ -155,6 +156,39 @@ func TestBuildAllFormats(t *testing.T) {
 	}
 }
 
+// Whoever interrupts a build need not wait for another one that publishes, nor is what
+// was built thrown away because that takes long.
+func TestBuildInterruptedAtLock(t *testing.T) {
+	o := project(t, "stretch")
+	o.Only = []string{"tom-nook"}
+	if err := os.Mkdir(o.Out, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	unlock, err := sink.Lock(t.Context(), o.Out, func() {})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unlock()
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	told := ""
+	o.Notice = func(text string) {
+		if strings.Contains(text, "another build") {
+			told = text
+			cancel()
+		}
+	}
+	if _, err := Build(ctx, o); !errors.Is(err, context.Canceled) {
+		t.Errorf("got %v", err)
+	}
+	if want := "another build is publishing into " + o.Out + "; waiting for it"; told != want {
+		t.Errorf("told %q, want %q", told, want)
+	}
+	if visible, err := filepath.Glob(filepath.Join(o.Out, "[^.]*")); err != nil || len(visible) > 0 {
+		t.Errorf("published all the same: %q, %v", visible, err)
+	}
+}
+
 // While another build reads and replaces what is in the folder, nothing in it gets a
 // final name: of two builds at once, one is there, and not some files of each.
 func TestBuildPublishesAlone(t *testing.T) {
@@ -163,19 +197,19 @@ func TestBuildPublishesAlone(t *testing.T) {
 	if err := os.Mkdir(o.Out, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	unlock, err := sink.Lock(o.Out)
+	unlock, err := sink.Lock(t.Context(), o.Out, func() {})
 	if err != nil {
 		t.Fatal(err)
 	}
 	unlock = sync.OnceFunc(unlock)
 	defer unlock()
-	written := make(chan struct{})
-	o.Progress = func(step string, done, total int64) {
-		if step == stepWriting && done == total {
-			close(written)
+	waits := make(chan struct{})
+	o.Notice = func(text string) {
+		if strings.Contains(text, "another build is publishing into") {
+			close(waits)
 		}
 	}
-	built := make(chan error)
+	built := make(chan error, 1)
 	go func() {
 		_, err := Build(t.Context(), o)
 		built <- err
@@ -183,12 +217,7 @@ func TestBuildPublishesAlone(t *testing.T) {
 	select {
 	case err := <-built:
 		t.Fatalf("it did not wait: %v", err)
-	case <-written:
-	}
-	select {
-	case err := <-built:
-		t.Fatalf("it did not wait: %v", err)
-	case <-time.After(500 * time.Millisecond): // it has long been ready to publish
+	case <-waits:
 	}
 	if visible, err := filepath.Glob(filepath.Join(o.Out, "[^.]*")); err != nil || len(visible) > 0 {
 		t.Errorf("published all the same: %q, %v", visible, err)

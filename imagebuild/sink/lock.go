@@ -1,6 +1,7 @@
 package sink
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -16,35 +17,45 @@ import (
 // left behind.
 const lockName = ".piimg-lock.part"
 
-// How long another build may hold the lock, which takes it some milliseconds.
 const (
-	lockWait  = time.Minute
 	lockRetry = 5 * time.Millisecond
+	lockTell  = time.Second // after which it is told that another build is waited for
+	lockGone  = time.Minute // that Windows may take to remove a file
 )
 
 // Lock keeps other builds that write to the same folder, such as the shards of one,
 // from what has to be read before it is written: so that none of them loses what
-// another has added to SHA256SUMS.
-func Lock(dir string) (unlock func(), err error) {
+// another has added to SHA256SUMS. It waits until they have done, or ctx is; if that
+// takes long, it calls waiting, once. A build that has died holds no lock.
+func Lock(ctx context.Context, dir string, waiting func()) (unlock func(), err error) {
 	path := filepath.Join(dir, lockName)
-	for deadline := time.Now().Add(lockWait); time.Now().Before(deadline); time.Sleep(lockRetry) {
+	began := time.Now()
+	for told := false; ; {
 		f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
-		if errors.Is(err, os.ErrPermission) && runtime.GOOS == "windows" {
-			continue // it is being removed
-		}
-		if err != nil {
+		switch {
+		case err == nil:
+			locked, err := hostfile.TryLock(f)
+			if err != nil {
+				return nil, errors.Join(fmt.Errorf("failed to lock %s: %w", path, err), f.Close())
+			}
+			if locked && stillThere(f) {
+				return func() { removeLock(f) }, nil
+			}
+			_ = f.Close()
+		case errors.Is(err, os.ErrPermission) && runtime.GOOS == "windows" && time.Since(began) < lockGone: // it is being removed
+		default:
 			return nil, fmt.Errorf("failed to lock %s: %w", dir, err)
 		}
-		locked, err := hostfile.TryLock(f)
-		if err != nil {
-			return nil, errors.Join(fmt.Errorf("failed to lock %s: %w", path, err), f.Close())
+		if !told && time.Since(began) >= lockTell {
+			told = true
+			waiting()
 		}
-		if locked && stillThere(f) {
-			return func() { removeLock(f) }, nil
+		select {
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		case <-time.After(lockRetry):
 		}
-		_ = f.Close()
 	}
-	return nil, fmt.Errorf("another build has locked %s for %v: wait for it to end, or remove %s", dir, lockWait, path)
 }
 
 // removeLock removes the lock. Where that fails, the file stays, without harm.

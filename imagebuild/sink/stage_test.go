@@ -99,7 +99,7 @@ func TestUpdatedSumsAtOnce(t *testing.T) {
 			if err := os.WriteFile(path, nil, 0o600); err != nil {
 				t.Error(err)
 			}
-			unlock, err := Lock(dir)
+			unlock, err := Lock(t.Context(), dir, func() {})
 			if err != nil {
 				t.Error(err)
 				return
