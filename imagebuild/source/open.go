@@ -33,6 +33,9 @@ func Open(ctx context.Context, path string, o Options) (*Image, error) {
 		if derr := m.awaitDigest(ctx); errors.As(derr, &wrong) {
 			err = wrong // which explains all else
 		}
+		if changed := m.Unchanged(); changed != nil && ctx.Err() == nil {
+			err = changed // and this, that
+		}
 		m.stopDigest()
 		if m.content != nil {
 			m.content.Close()

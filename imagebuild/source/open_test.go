@@ -459,3 +459,23 @@ func TestRecogniseTable(t *testing.T) {
 		}
 	}
 }
+
+// A file that is written to while it is opened is told as that, not as one to be
+// downloaded again.
+func TestOpenWritten(t *testing.T) {
+	t.Parallel()
+	packed := imgtest.Pipe(t, testImage, "xz", "-c", "-T2", "--block-size=100000")
+	path := imgtest.Write(t, "a.img.xz", packed)
+	o := Options{SHA256: digest(packed), Progress: func(string, int64, int64) { // before the index is read
+		if err := os.Truncate(path, 1000); err != nil {
+			t.Error(err)
+		}
+	}}
+	m, err := Open(t.Context(), path, o)
+	if err == nil {
+		m.Close()
+	}
+	if err == nil || !strings.HasSuffix(err.Error(), "a.img.xz: it was written to while it was read; begin again when it is complete") {
+		t.Errorf("got %v", err)
+	}
+}
