@@ -27,7 +27,7 @@ import (
 func Fetch(ctx context.Context, rawURL string, o Options) (string, error) {
 	u, err := url.Parse(rawURL)
 	if err != nil {
-		return "", fmt.Errorf("image address: %w", err)
+		return "", errors.New("the image's address is no URL; write https://…") // err has all of it, keys in the query, too
 	}
 	if err := onlyHTTPS(u); err != nil {
 		return "", err
