@@ -17,6 +17,7 @@ var (
 	interfaceRE = regexp.MustCompile(interfacePattern)
 	digitsRE    = regexp.MustCompile(`^[0-9]+$`)
 	notLabelRE  = regexp.MustCompile(`[^a-z0-9]+`)
+	bracesRE    = regexp.MustCompile(`\{([0-9]+)\.\.([0-9]+)\}`) // bash's range
 )
 
 // label checks an RFC 1123 name without dots.
@@ -48,6 +49,10 @@ func (c *checker) label(v text, what string) (string, bool) {
 func (c *checker) hostname(v text) string {
 	if i := strings.IndexByte(v.V, '.'); i > 0 && labelRE.MatchString(v.V[:i]) {
 		c.fail(at(v), "write hostname: "+v.V[:i]+", and the rest as domain", "hostname %q has a dot", v.V)
+		return ""
+	}
+	if bracesRE.MatchString(v.V) {
+		c.fail(at(v), "write "+bracesRE.ReplaceAllString(v.V, "[$1-$2]"), "hostname %q has a range in braces; ranges are written in brackets", v.V)
 		return ""
 	}
 	s, ok := c.label(v, "hostname")
