@@ -117,8 +117,7 @@ func (d *draft) Abort() {
 	d.state = ended
 	// Nothing can be done about a failure here, and the error that led here is
 	// the one to report.
-	_ = d.file.Close()
-	_ = os.Remove(d.file.Name())
+	_ = removeTemp(d.file)
 }
 
 // failed names the image and, where the disk is full, the remedy. Nil stays nil.

@@ -39,7 +39,7 @@ func Lock(ctx context.Context, dir string, waiting func()) (unlock func(), err e
 				return nil, errors.Join(fmt.Errorf("failed to lock %s: %w", path, err), f.Close())
 			}
 			if locked && stillThere(f) {
-				return func() { removeLock(f) }, nil
+				return func() { _ = removeTemp(f) }, nil // where that fails, the file stays, without harm
 			}
 			_ = f.Close()
 		case errors.Is(err, os.ErrPermission) && runtime.GOOS == "windows" && time.Since(began) < lockGone: // it is being removed
@@ -56,15 +56,4 @@ func Lock(ctx context.Context, dir string, waiting func()) (unlock func(), err e
 		case <-time.After(lockRetry):
 		}
 	}
-}
-
-// removeLock removes the lock. Where that fails, the file stays, without harm.
-func removeLock(f *os.File) {
-	if runtime.GOOS == "windows" { // which does not remove open files
-		_ = f.Close()
-		_ = os.Remove(f.Name())
-		return
-	}
-	_ = os.Remove(f.Name())
-	_ = f.Close()
 }

@@ -24,5 +24,8 @@ func isNoSpace(err error) bool {
 	return errors.Is(err, windows.ERROR_DISK_FULL) || errors.Is(err, windows.ERROR_HANDLE_DISK_FULL)
 }
 
+// isOpen reports whether a file was not removed because others have it open.
+func isOpen(err error) bool { return errors.Is(err, windows.ERROR_SHARING_VIOLATION) }
+
 // syncDir has nothing to do: NTFS logs renames.
 func syncDir(string) error { return nil }

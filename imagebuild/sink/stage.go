@@ -107,7 +107,7 @@ func removeStaleStage(dir string) error {
 	f, err := os.OpenFile(filepath.Join(dir, stageLock), os.O_RDWR, 0)
 	if errors.Is(err, fs.ErrNotExist) {
 		// It is being made, or its build died just then; what is in use is not empty.
-		if err := os.Remove(dir); err != nil && !notEmpty(dir) {
+		if err := os.Remove(dir); !errors.Is(err, fs.ErrExist) { // that of a folder that is not empty, too
 			return err
 		}
 		return nil
@@ -124,9 +124,4 @@ func removeStaleStage(dir string) error {
 		return removeStage(dir)
 	}
 	return errors.Join(removeStage(dir), f.Close())
-}
-
-func notEmpty(dir string) bool {
-	entries, err := os.ReadDir(dir)
-	return err == nil && len(entries) > 0
 }

@@ -111,8 +111,7 @@ func WriteFile(path string, content []byte, mode fs.FileMode) (err error) {
 	}
 	defer func() {
 		if err != nil {
-			_ = f.Close()
-			_ = os.Remove(f.Name())
+			_ = removeTemp(f)
 			err = writeFailed(path, err)
 		}
 	}()

@@ -79,14 +79,28 @@ func removeStale(name string) error {
 		return err
 	}
 	locked, err := hostfile.TryLock(f)
-	if !locked {
+	// Since it was opened, another build may have removed this lock, and made its own.
+	if !locked || !stillThere(f) {
 		return errors.Join(err, f.Close())
 	}
+	return removeTemp(f)
+}
+
+// removeTemp closes and removes a file that this process has locked. Where the system
+// lets it, the name goes first: to others, the file is never one that nobody uses. If
+// others were quicker elsewhere, it is theirs to remove.
+func removeTemp(f *os.File) error {
+	var errs []error
 	if runtime.GOOS == "windows" { // which does not remove open files
-		_ = f.Close()
-		return os.Remove(name)
+		errs = append(errs, f.Close())
 	}
-	return errors.Join(os.Remove(name), f.Close())
+	if err := os.Remove(f.Name()); !errors.Is(err, fs.ErrNotExist) && !isOpen(err) {
+		errs = append(errs, err)
+	}
+	if runtime.GOOS != "windows" {
+		errs = append(errs, f.Close())
+	}
+	return errors.Join(errs...)
 }
 
 // publish closes f and gives it its final name. Where the system lets it, the
@@ -112,5 +126,5 @@ func Probe(dir string) error {
 	if err != nil {
 		return err
 	}
-	return errors.Join(f.Close(), os.Remove(f.Name()))
+	return removeTemp(f)
 }
