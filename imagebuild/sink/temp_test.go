@@ -16,7 +16,7 @@ func TestBeginAtOnce(t *testing.T) {
 	var wg sync.WaitGroup
 	for range 8 {
 		wg.Go(func() {
-			for range 500 {
+			for range 100 {
 				if err := RemoveStale(dir); err != nil {
 					t.Error(err)
 					return
@@ -42,7 +42,7 @@ func TestLockIsNotStale(t *testing.T) {
 	done := make(chan struct{})
 	for range 4 {
 		users.Go(func() {
-			for range 40 {
+			for range 20 {
 				unlock, err := Lock(t.Context(), dir, func() {})
 				if err != nil {
 					t.Error(err)
