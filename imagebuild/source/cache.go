@@ -124,6 +124,8 @@ func PruneCache(o Options, p Pruning) ([]CacheEntry, error) {
 			continue
 		}
 		switch ok, err := c.remove(p.DryRun); {
+		case errors.Is(err, fs.ErrNotExist): // another process was quicker
+			total -= c.Size
 		case err != nil:
 			errs = append(errs, fmt.Errorf("cannot remove %s: %w", c.Path, err))
 		case ok:

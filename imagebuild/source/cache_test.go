@@ -3,11 +3,14 @@ package source
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -147,4 +150,30 @@ func TestCacheInUse(t *testing.T) {
 		t.Errorf("removed %v, error %v", removed, err)
 	}
 	compare(t, opened(t, path, Options{CacheDir: root}), testImage) // and it is made again
+}
+
+// Several who prune at once each tell what they removed themselves, and nobody's work
+// is an error to another.
+func TestPruneAtOnce(t *testing.T) {
+	t.Parallel()
+	root := t.TempDir()
+	const n = 100
+	for i := range n {
+		aged(t, root, fmt.Sprintf("unpacked/%064x.img", i), 1, 1)
+	}
+	var removed atomic.Int32
+	var wg sync.WaitGroup
+	for range 4 {
+		wg.Go(func() {
+			gone, err := PruneCache(Options{CacheDir: root}, Pruning{Before: time.Now(), MaxSize: -1})
+			if err != nil {
+				t.Error(err)
+			}
+			removed.Add(int32(len(gone)))
+		})
+	}
+	wg.Wait()
+	if left, err := ListCache(Options{CacheDir: root}); len(left) > 0 || err != nil || removed.Load() != n {
+		t.Errorf("%d of %d were removed, %v are left, error %v", removed.Load(), n, left, err)
+	}
 }
